@@ -1,0 +1,133 @@
+"""The one failure taxonomy: what went wrong, whether trying again can help, and what a person can do.
+
+Every exception that crosses a room's wall is a ``CallPipelineError``. ``permanent`` decides retries on every
+level (our own loop, Dagster's run retries): a permanent failure is never tried again by itself.
+"""
+
+from __future__ import annotations
+
+
+class CallPipelineError(Exception):
+    """Base of all failures. ``error_class`` is the stable name that is stored and shown; ``hint`` says what to do."""
+
+    error_class: str = "internal"
+    permanent: bool = True
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(f"{message} {hint}".strip() if hint else message)
+        self.hint = hint
+
+
+# --- the recording itself: trying again with the same bytes cannot help ---------------------------------
+
+
+class BadInput(CallPipelineError):
+    """The recording cannot be used as it is."""
+
+    error_class = "bad_input"
+
+
+class EmptyFile(BadInput):
+    """Zero bytes, or an audio stream with no samples."""
+
+    error_class = "empty_file"
+
+
+class NotAudio(BadInput):
+    """No audio stream could be opened, or it has no sample rate."""
+
+    error_class = "not_audio"
+
+
+class CorruptAudio(BadInput):
+    """Opened, but so much of it fails to decode that verdicts would be guesses."""
+
+    error_class = "corrupt_audio"
+
+
+class TooLong(BadInput):
+    """Longer or larger than the configured limit."""
+
+    error_class = "too_long"
+
+
+class BadTranscript(BadInput):
+    """A ready-made transcript that cannot be read."""
+
+    error_class = "bad_transcript"
+
+
+# --- the world around: trying again may help ------------------------------------------------------------
+
+
+class SourceUnavailable(CallPipelineError):
+    """No source of this recording can be read now: vanished, changed, no permission."""
+
+    error_class = "source_unavailable"
+    permanent = False
+
+
+class ResourceExhausted(CallPipelineError):
+    """Disk, memory or a worker process gave out."""
+
+    error_class = "resource_exhausted"
+    permanent = False
+
+
+class EngineFailed(CallPipelineError):
+    """A local engine broke while working on this recording."""
+
+    error_class = "engine_failed"
+    permanent = False
+
+
+class Busy(CallPipelineError):
+    """Another process is working on the same thing and did not finish in the time allowed."""
+
+    error_class = "busy"
+    permanent = False
+
+
+# --- the set-up: a person must change something ---------------------------------------------------------
+
+
+class NotConfigured(CallPipelineError):
+    """A setting, key, extra or model weights are missing or wrong."""
+
+    error_class = "not_configured"
+
+
+class UpstreamMissing(CallPipelineError):
+    """A stage was asked for whose inputs are not in the store."""
+
+    error_class = "upstream_missing"
+
+
+class UsageError(CallPipelineError):
+    """The command cannot be carried out as given."""
+
+    error_class = "usage"
+
+
+class Recorded(CallPipelineError):
+    """A failure that was recorded earlier, as an exception again, with its own class."""
+
+    def __init__(self, error_class: str, message: str, permanent: bool) -> None:
+        super().__init__(message)
+        self.error_class = error_class
+        self.permanent = permanent
+
+
+def describe(error: BaseException) -> tuple[str, str, bool]:
+    """Return (error_class, message, permanent) of any exception.
+
+    Unknown exceptions count as transient ``internal:<type>``: a bug or a hiccup must not mark a recording as
+    unusable for ever.
+    """
+    if isinstance(error, CallPipelineError):
+        return error.error_class, str(error), error.permanent
+    if isinstance(error, MemoryError):
+        return ResourceExhausted.error_class, "out of memory", False
+    if isinstance(error, OSError) and error.errno == 28:
+        return ResourceExhausted.error_class, f"disk full: {error}", False
+    return f"internal:{type(error).__name__}", str(error) or type(error).__name__, False

@@ -1,0 +1,127 @@
+"""Every setting, in one class, read from the environment (prefix ``CALLPIPELINE_``) and nowhere else.
+
+A setting that belongs to a provider keeps the provider's own variable name (ASSEMBLYAI_API_KEY ...).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DEFAULT_NAME_PATTERN = (
+    r"^(?P<agent>.+?) _ (?:(?P<timestamp>.+?) _ )?(?P<phone>\+?[\d(][\d\-(). ]{5,18}\d)"
+    r"(?: _ (?P<disposition>.+?))?(?: ?\(\d{1,2}\))?$"
+)
+"""``Agent _ time _ phone _ disposition`` or ``Agent _ phone``, without the `` (1)`` of a second download."""
+
+DEFAULT_FOLDER_PATTERN = (
+    r"(?:^|/)Recordings/(?P<campaign>[^/]+)/(?P<user>[^/]+)/(?:[^/]*-)?"
+    r"(?P<date>\d{4}-?\d{2}-?\d{2}|\d{2}-\d{2}-\d{4})_\d{3}(?: (?P<dialer>[^/]+?))?(?:/|\.\w{2,5}$|$)"
+)
+"""``Recordings/{agent or campaign}/{user}/{name}-{date}_{NNN} {dialer}``, a folder or the file itself."""
+
+
+class TranscriberName(StrEnum):
+    """Transcription engines. ``auto`` takes the best that works here: see ``callpipeline doctor``."""
+
+    AUTO = "auto"
+    ASSEMBLYAI = "assemblyai"
+    OPENAI = "openai"
+    WHISPER = "whisper"
+    SPHINX = "sphinx"
+
+
+class DiarizerName(StrEnum):
+    """Diarization engines. ``auto`` = ``channels`` for stereo, the best mono engine otherwise."""
+
+    AUTO = "auto"
+    CHANNELS = "channels"
+    SPECTRAL = "spectral"
+    SORTFORMER = "sortformer"
+
+
+def project_root() -> Path:
+    """Return the nearest folder from here upwards that holds ``dagster.yaml``, else the working folder."""
+    here = Path.cwd()
+    return next((p for p in (here, *here.parents) if (p / "dagster.yaml").is_file()), here)
+
+
+class Settings(BaseSettings):
+    """Settings of one process. Frozen: change the environment, or use ``model_copy(update=...)`` in tests."""
+
+    model_config = SettingsConfigDict(env_prefix="CALLPIPELINE_", frozen=True, extra="ignore")
+
+    # where things are
+    data_dir: Path = Field(
+        default_factory=lambda: project_root() / "data", description="Holds uploads/ and store/."
+    )
+    uploads_dir: Path | None = Field(None, description="Watched folder; default data_dir/uploads.")
+    store_dir: Path | None = Field(None, description="Results; default data_dir/store.")
+    postgres_url: str | None = Field(None, description="Dagster storage on Postgres instead of SQLite.")
+
+    # intake
+    name_pattern: str = Field(DEFAULT_NAME_PATTERN, description="Regex with named groups for file stems.")
+    folder_pattern: str = Field(
+        DEFAULT_FOLDER_PATTERN, description="Regex with named groups for the whole path."
+    )
+    stable_seconds: float = Field(
+        5.0, ge=0, description="A file this long unchanged counts as fully written."
+    )
+    batch_size: int = Field(100, ge=1, description="Recordings a run takes.")
+    max_duration: float = Field(36_000.0, gt=0, description="Longest recording in seconds (10 h).")
+    max_bytes: int = Field(5 * 1024**3, gt=0, description="Largest file in bytes (5 GiB).")
+
+    # engines
+    transcriber: TranscriberName = TranscriberName.AUTO
+    diarizer: DiarizerName = DiarizerName.AUTO
+    language: str = Field(
+        "en", description="Language of the recordings, unless their metadata says otherwise."
+    )
+    whisper_model: str = Field(
+        "small.en", description="faster-whisper size, or a folder with a CTranslate2 model."
+    )
+    whisper_device: str = Field("auto", description="auto, cpu or cuda.")
+    whisper_compute_type: str = Field("default", description="CTranslate2 compute type, such as int8.")
+    speakers: int = Field(2, ge=1, le=8, description="Speakers expected in a mono recording.")
+
+    # rules
+    releasing_min_speech: float = Field(0.30, description="Less agent speech than this is releasing (s).")
+    late_hello_after: float = Field(
+        5.0, description="First agent speech strictly later than this is late (s)."
+    )
+    rebuttal_min_duration: float = Field(
+        20.0, description="Shorter calls are skipped by the rebuttal rule (s)."
+    )
+    rebuttal_max_duration: float = Field(
+        600.0, description="Longer calls are skipped by the rebuttal rule (s)."
+    )
+    redact_pii: bool = Field(
+        False, description="Mask phone, e-mail, card and SSN-like numbers in stored text."
+    )
+
+    # work
+    workers: int = Field(
+        default_factory=lambda: max(1, os.cpu_count() or 1), ge=1, description="Worker processes."
+    )
+    recordings_in_flight: int = Field(16, ge=1, description="Recordings of a run that are walked at once.")
+
+    @field_validator("name_pattern", "folder_pattern")
+    @classmethod
+    def _compiles(cls, value: str) -> str:
+        re.compile(value)
+        return value
+
+    @property
+    def uploads(self) -> Path:
+        """The watched folder."""
+        return (self.uploads_dir or self.data_dir / "uploads").expanduser()
+
+    @property
+    def store(self) -> Path:
+        """The folder of results."""
+        return (self.store_dir or self.data_dir / "store").expanduser()
