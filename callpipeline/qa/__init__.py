@@ -1,0 +1,1 @@
+"""Call quality: the verdicts, figures and reports that a quality analyst works with."""
