@@ -88,6 +88,86 @@ class Busy(CallPipelineError):
     permanent = False
 
 
+class DatabaseUnavailable(CallPipelineError):
+    """The database server does not answer now."""
+
+    error_class = "database"
+    permanent = False
+
+
+# --- calls to a provider ----------------------------------------------------------------------------------
+
+
+class CallFailed(CallPipelineError):
+    """A provider did not give the answer that was asked for. ``retry_after``: seconds it asked us to wait."""
+
+    error_class = "api"
+    permanent = False
+
+    def __init__(self, message: str, *, hint: str = "", retry_after: float | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class RateLimited(CallFailed):
+    """More calls than the provider allows; nothing was done and nothing is charged."""
+
+    error_class = "rate_limit"
+
+
+class NetworkFailed(CallFailed):
+    """No answer, or half of one: whether the provider did the work is not known."""
+
+    error_class = "network"
+
+
+class ProviderFailed(CallFailed):
+    """The provider answered that it failed, or answered nonsense."""
+
+    error_class = "api"
+
+
+class CorruptChunk(CallFailed):
+    """The provider could not read this piece of audio; cutting it anew may help once."""
+
+    error_class = "corrupt_chunk"
+
+
+class AuthenticationFailed(CallFailed):
+    """The provider refuses the key."""
+
+    error_class = "authentication"
+    permanent = True
+
+
+class QuotaExceeded(CallFailed):
+    """The account has no credit left; waiting does not help."""
+
+    error_class = "quota"
+    permanent = True
+
+
+class BadRequest(CallFailed):
+    """The provider will never accept this request."""
+
+    error_class = "bad_request"
+    permanent = True
+
+
+class BudgetExceeded(CallPipelineError):
+    """The call would break a budget, so it was not made. Another day or a larger budget lets it through."""
+
+    error_class = "budget"
+    permanent = False
+
+
+class DeadlineExceeded(CallPipelineError):
+    """The time allowed for a call, its waits and its retries together is over."""
+
+    error_class = "deadline"
+    permanent = False
+
+
 # --- the set-up: a person must change something ---------------------------------------------------------
 
 

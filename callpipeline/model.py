@@ -135,7 +135,7 @@ class ChannelSpeech(Record):
 
 
 class SpeechActivity(Record):
-    """Voice activity by channel. ``source`` says what it was made from: ``vad`` or ``transcript``."""
+    """Voice by channel. ``source`` is what it was made from: ``vad``, ``transcript`` or ``diarization``."""
 
     duration: float
     channels: tuple[ChannelSpeech, ...]

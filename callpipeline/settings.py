@@ -104,6 +104,22 @@ class Settings(BaseSettings):
         False, description="Mask phone, e-mail, card and SSN-like numbers in stored text."
     )
 
+    # limits
+    assemblyai_slots: int = Field(5, ge=0, description="Jobs in flight, unless the Dagster pool says.")
+    openai_audio_slots: int = Field(3, ge=0, description="Pieces of audio in flight at OpenAI.")
+    openai_chat_slots: int = Field(20, ge=0, description="Chat requests in flight at OpenAI.")
+    assemblyai_requests_per_minute: float | None = Field(4000, gt=0, description="20,000 in five minutes.")
+    openai_audio_requests_per_minute: float | None = Field(20, gt=0, description="Of the account's tier.")
+    openai_chat_requests_per_minute: float | None = Field(500, gt=0, description="Of the account's tier.")
+    openai_chat_tokens_per_minute: float | None = Field(1_000_000, gt=0, description="Of the account's tier.")
+    rate_share: float = Field(0.98, gt=0, le=1, description="Share of the rate limits that is used.")
+    call_timeout: float = Field(
+        600.0, gt=0, description="Seconds for one provider call; waiting for its turn does not count."
+    )
+    budget_per_run: float | None = Field(None, ge=0, description="Dollars one run may spend.")
+    budget_per_day: float | None = Field(None, ge=0, description="Dollars all runs may spend on a UTC day.")
+    prices_file: Path | None = Field(None, description="Prices that add to or override the shipped ones.")
+
     # work
     workers: int = Field(
         default_factory=lambda: max(1, os.cpu_count() or 1), ge=1, description="Worker processes."
