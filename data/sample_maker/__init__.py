@@ -1,0 +1,1 @@
+"""How dialogue files become sample calls: script (what is said), voices, effects, mixing, encoding, files."""
