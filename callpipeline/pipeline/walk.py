@@ -1,0 +1,144 @@
+"""One recording walks through its stages; each starts the moment its inputs are there.
+
+Every stage is a task that waits only for the stages it needs: transcription and diarization run side by side, and
+nothing waits for another recording. A result is stored, and told to the caller, the moment it is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import time
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from callpipeline.failures import UpstreamMissing, describe
+from callpipeline.model import StageFailure
+from callpipeline.pipeline.outcomes import Emit, RecordingOutcome, StageOutcome, Status
+from callpipeline.pipeline.stages import STAGES, Case, Inputs, Stage
+from callpipeline.pipeline.workbench import Workbench
+
+
+def digest(value: Any) -> str:
+    """Short stable hash of anything that JSON can say."""
+    text = json.dumps(value, sort_keys=True, default=str, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def plan(bench: Workbench) -> str:
+    """Fingerprint of all rules, engines and settings that decide results: equal plan, equal results."""
+    return digest([(stage.asset, stage.code_version, stage.parameters(bench)) for stage in STAGES])
+
+
+async def walk(key: str, wanted: Collection[str], bench: Workbench, emit: Emit) -> RecordingOutcome:
+    """Bring the ``wanted`` assets of one recording up to date and tell ``emit`` about each as it ends.
+
+    Stages that are not wanted are read from the store. Holds the recording's lock, so that a second process that
+    walks the same recording waits and then finds everything done.
+    """
+    started = time.perf_counter()
+    async with bench.store.alock(key):
+        case = Case(key, bench)
+        seq = case.row.recording.seq
+        tasks: dict[str, asyncio.Task[StageOutcome]] = {}
+        async with asyncio.TaskGroup() as group:
+            for stage in STAGES:
+                if stage.asset in wanted:
+                    tasks[stage.asset] = group.create_task(_run(stage, case, dict(tasks), emit))
+    stages = {asset: task.result() for asset, task in tasks.items()}
+    return RecordingOutcome(key, seq, stages, time.perf_counter() - started)
+
+
+class _Blocked(Exception):
+    """A stage above failed that this one cannot do without."""
+
+    def __init__(self, failure: StageFailure | None) -> None:
+        self.failure = failure
+
+
+async def _run(
+    stage: Stage, case: Case, above: Mapping[str, asyncio.Task[StageOutcome]], emit: Emit
+) -> StageOutcome:
+    """Wait for the inputs, make or reuse the result, record a failure; never raises but for cancellation."""
+    started = time.perf_counter()
+    try:
+        inputs = await _inputs(stage, case, above)
+        started = time.perf_counter()
+        outcome = await _make(stage, case, inputs, started)
+    except _Blocked as blocked:
+        outcome = StageOutcome(case.key, stage.asset, Status.BLOCKED, 0.0, failure=blocked.failure)
+    except Exception as error:  # a failure of one stage of one recording is a result, whatever it is
+        outcome = _failed(stage, case, error, time.perf_counter() - started)
+    emit(outcome)
+    return outcome
+
+
+async def _inputs(stage: Stage, case: Case, above: Mapping[str, asyncio.Task[StageOutcome]]) -> Inputs:
+    """Collect what the stage needs, from the stages above or from the store."""
+    inputs = Inputs()
+    for asset in stage.needs:
+        outcome = await above[asset] if asset in above else None
+        stored = outcome.stored if outcome else case.stored(asset)
+        if stored is not None:
+            inputs.stored[asset] = stored
+            continue
+        failure = outcome.failure if outcome else case.bench.store.failure(asset, case.key)
+        if asset in stage.can_do_without and failure is not None:
+            inputs.failures[asset] = failure
+        elif outcome is not None:
+            raise _Blocked(failure)
+        else:
+            raise UpstreamMissing(
+                f"{stage.asset} needs {asset}, which is not there for {case.key}.",
+                hint=f"Materialize {asset} first, or select both.",
+            )
+    return inputs
+
+
+async def _make(stage: Stage, case: Case, inputs: Inputs, started: float) -> StageOutcome:
+    cache_key = digest(
+        {
+            "code": stage.code_version,
+            "parameters": stage.parameters(case.bench),
+            "case": stage.facts(case),
+            "inputs": {asset: inputs.data_version(asset) for asset in stage.needs},
+        }
+    )
+    store = case.bench.store
+    stored = case.stored(stage.asset)
+    status = Status.REUSED
+    if stored is None or stored.cache_key != cache_key:
+        value = await stage.run(case, inputs)
+        stored = store.put(stage.asset, case.key, value, cache_key=cache_key, code_version=stage.code_version)
+        status = Status.DONE
+    missing = next(iter(inputs.failures.values()), None)
+    if missing is not None:
+        # What could be decided is stored and shown; the asset stays unmaterialized until the rest can be too.
+        message = f"decided in part only: {missing.asset} failed ({missing.message})"
+        failure = _record(stage, case, missing.error_class, message, missing.permanent)
+        seconds = time.perf_counter() - started
+        return StageOutcome(case.key, stage.asset, Status.FAILED, seconds, stored, failure)
+    store.clear_failure(stage.asset, case.key)
+    return StageOutcome(case.key, stage.asset, status, time.perf_counter() - started, stored)
+
+
+def _failed(stage: Stage, case: Case, error: Exception, seconds: float) -> StageOutcome:
+    failure = _record(stage, case, *describe(error))
+    return StageOutcome(case.key, stage.asset, Status.FAILED, seconds, failure=failure)
+
+
+def _record(stage: Stage, case: Case, error_class: str, message: str, permanent: bool) -> StageFailure:
+    before = case.bench.store.failure(stage.asset, case.key)
+    failure = StageFailure(
+        asset=stage.asset,
+        partition=case.key,
+        error_class=error_class,
+        message=message,
+        permanent=permanent,
+        attempts=1 + (before.attempts if before else 0),
+        at=datetime.now(UTC),
+    )
+    case.bench.store.fail(failure)
+    return failure

