@@ -1,0 +1,58 @@
+"""Dagster's own storage: SQLite in the project by default, Postgres when ``CALLPIPELINE_POSTGRES_URL`` is set.
+
+Named in ``dagster.yaml``. Runs, events and sensor ticks land under ``DAGSTER_HOME`` if that is set, else under
+``.dagster/`` of the project, so that ``dagster dev`` keeps its history with no set-up at all.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dagster import Field, StringSource
+from dagster._config import UserConfigSchema
+from dagster._core.storage.base_storage import DagsterStorage
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
+from dagster._serdes import ConfigurableClass, ConfigurableClassData
+
+from callpipeline.settings import Settings, project_root
+
+FOLDER = ".dagster"
+
+
+class InstanceStorage(DagsterStorage, ConfigurableClass):
+    """Gives back one of Dagster's own storages; never lives itself."""
+
+    @classmethod
+    def config_type(cls) -> UserConfigSchema:
+        """``base_dir``: where the SQLite files go, if neither default fits."""
+        return {"base_dir": Field(StringSource, is_required=False)}
+
+    @classmethod
+    def from_config_value(  # type: ignore[override] # Dagster's own docs return another storage here
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> DagsterStorage:
+        """Open the storage that the environment asks for."""
+        url = Settings().postgres_url
+        if url:
+            from dagster_postgres.storage import DagsterPostgresStorage
+
+            return DagsterPostgresStorage(postgres_url=psycopg2_url(url), inst_data=inst_data)
+        base = config_value.get("base_dir") or str(default_base())
+        return DagsterSqliteStorage(base_dir=base, inst_data=inst_data)
+
+
+def default_base() -> Path:
+    """Where SQLite files go when nothing else is said."""
+    home = os.environ.get("DAGSTER_HOME")
+    return (Path(home).expanduser() if home else project_root()) / FOLDER / "storage"
+
+
+def psycopg2_url(url: str) -> str:
+    """Name the driver: SQLAlchemy 2.1 takes psycopg 3 for a bare URL, with which Dagster's NOTIFY fails."""
+    for scheme in ("postgresql://", "postgres://"):
+        if url.startswith(scheme):
+            return "postgresql+psycopg2://" + url.removeprefix(scheme)
+    return url
