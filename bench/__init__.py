@@ -1,0 +1,1 @@
+"""Benchmarks: ``python -m bench NAME [--scale small|full] [--json]``. Ratios and goals, never tests."""

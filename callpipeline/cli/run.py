@@ -1,0 +1,152 @@
+"""``callpipeline run FOLDER``: take in, process, show."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from callpipeline.cli.views import (
+    FAILURES_SHOWN,
+    SOME_FAILED,
+    Steps,
+    calls_table,
+    console,
+    errors,
+    most_urgent,
+)
+from callpipeline.failures import UsageError
+from callpipeline.intake.formats import display
+from callpipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from callpipeline.intake.scan import ScanReport
+    from callpipeline.pipeline.workbench import Workbench
+
+
+def run(
+    folder: Annotated[
+        Path, typer.Argument(help="Folder tree with recordings (mp3, wav, m4a, mp4, flac, ogg ...).")
+    ],
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="Also try again what failed for good, such as damaged files."),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON, for scripts.")] = False,
+) -> None:
+    """Process what is new or changed in FOLDER and show verdicts and scores.
+
+    Run it again at any time: nothing that is done is done twice, whatever failed for a passing reason is tried
+    again. Results land in data/store (CALLPIPELINE_DATA_DIR), runs show in the Dagster UI.
+
+    Exit code 0: all recordings are done. 1: some failed, the others are done. 2: wrong usage or set-up.
+    """
+    from callpipeline.pipeline.walk import plan
+    from callpipeline.pipeline.workbench import Workbench
+
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder.", hint="Give the folder that holds the recordings.")
+    folder = folder.absolute()
+    started = time.monotonic()
+    with Workbench(Settings()) as bench:
+        found = _take_in(bench, folder)
+        pending = bench.catalog.pending(plan(bench), folder, retry_failed=retry_failed)
+        if pending:
+            _process(bench, pending)
+        _roll_up(bench)
+        _show(bench, folder, found, len(pending), time.monotonic() - started, as_json=as_json)
+
+
+def _take_in(bench: Workbench, folder: Path) -> ScanReport:
+    from callpipeline.intake.scan import scan
+
+    with Steps("reading new files", None) as steps:
+        return scan(bench.catalog, folder, bench.settings, wait=True, on_progress=steps.update)
+
+
+def _process(bench: Workbench, pending: list[str]) -> None:
+    from callpipeline.defs.launch import open_instance, process
+    from callpipeline.defs.resources import Outcome, PipelineResource
+    from callpipeline.pipeline.outcomes import RecordingOutcome
+
+    if bench.transcriber.demo:
+        errors.print(
+            f"[yellow]Transcription by the offline demo engine ({bench.transcriber.name})[/yellow]: needs no key and no "
+            "download, and gets many words wrong. callpipeline doctor shows the real engines."
+        )
+    with Steps("processing recordings", len(pending)) as steps:
+
+        def listen(outcome: Outcome) -> None:
+            if isinstance(outcome, RecordingOutcome):
+                steps.advance(failed=outcome.failure is not None)
+
+        resource = PipelineResource(settings=lambda: bench.settings, engine=bench.engine, listener=listen)
+        with open_instance(bench.settings) as instance:
+            for launched in process(instance, pending, resource, batch_size=bench.settings.batch_size):
+                if launched.interrupted:
+                    raise KeyboardInterrupt
+
+
+def _roll_up(bench: Workbench) -> None:
+    from callpipeline.pipeline.report import reported_revision
+
+    if reported_revision(bench.settings.store) == bench.catalog.revision():
+        return
+    from callpipeline.defs.launch import open_instance, roll_up
+    from callpipeline.defs.resources import PipelineResource
+
+    errors.print("bringing the warehouse and the report up to date")
+    with open_instance(bench.settings) as instance:
+        launched = roll_up(instance, PipelineResource(settings=lambda: bench.settings))
+    if not launched.success:
+        errors.print(f"[red]The roll-up failed[/red]: see run {launched.run_id} in the Dagster UI.")
+
+
+def _show(
+    bench: Workbench, folder: Path, found: ScanReport, processed: int, seconds: float, *, as_json: bool
+) -> None:
+    from callpipeline.pipeline.report import line_states, lines, report_paths
+
+    states = line_states(bench, folder)
+    problems = bench.catalog.problems(folder)
+    failed = [state.key for state in states if state.status in ("error", "partial")]
+    paths = report_paths(bench.settings.store)
+    if as_json:
+        rows = lines(bench, [state.key for state in states])
+        summary = {
+            "recordings": [row.model_dump(mode="json", exclude={"turns"}) for row in rows],
+            "problems": [{"path": display(p.path), "problem": p.problem} for p in problems],
+            "processed": processed,
+            "failed": len(failed) + len(problems),
+            "seconds": round(seconds, 2),
+            "report": {name: str(path) for name, path in paths.items()},
+        }
+        typer.echo(json.dumps(summary))
+    else:
+        console.print(calls_table(lines(bench, most_urgent(states)), of=len(states)))
+        for row in lines(bench, failed[:FAILURES_SHOWN]):
+            for error in row.errors[:1]:
+                _say("red", row.file_name, error.message)
+        for problem in problems[:FAILURES_SHOWN]:
+            _say("red", display(problem.path), problem.problem)
+        for path in found.waiting[:FAILURES_SHOWN]:
+            _say("yellow", display(path), "still being written; run again when it is complete")
+        if max(len(failed), len(problems)) > FAILURES_SHOWN:
+            console.print("more: callpipeline status --failed")
+        console.print(
+            f"{processed} processed, {max(0, len(states) - processed)} already known, "
+            f"{len(failed) + len(problems)} failed, {sum(state.flag for state in states)} flagged, in {seconds:.1f} s"
+        )
+        for name, path in paths.items():
+            console.print(f"{name:<12} {path}", soft_wrap=True)
+        console.print("pages        make ui, then http://127.0.0.1:3000 (Dagster: assets, partitions, runs)")
+    if failed or problems:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _say(colour: str, what: str, message: str) -> None:
+    console.print(f"[{colour}]{escape(what)}[/{colour}]: {escape(message)}", soft_wrap=True)
