@@ -172,15 +172,17 @@ class DeadlineExceeded(CallPipelineError):
 
 
 class NotConfigured(CallPipelineError):
-    """A setting, key, extra or model weights are missing or wrong."""
+    """A setting, key, extra or model weights are missing or wrong. The recording is fine: the next run tries again."""
 
     error_class = "not_configured"
+    permanent = False
 
 
 class UpstreamMissing(CallPipelineError):
     """A stage was asked for whose inputs are not in the store."""
 
     error_class = "upstream_missing"
+    permanent = False
 
 
 class UsageError(CallPipelineError):

@@ -1,0 +1,267 @@
+"""What calls cost: prices as configuration, what was spent, and budgets that stop before they are broken.
+
+A charge is written down with its estimate before the call, under the budget's lock, and corrected to what was
+really paid. A process that is killed in between leaves its estimate standing: budgets rather count too much.
+Amounts are US dollars; days are days of UTC.
+"""
+
+# ruff: noqa: S608 - statements are put together from constants; every value is bound
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from callpipeline.failures import BudgetExceeded, NotConfigured
+from callpipeline.limits.database import Database, Session
+from callpipeline.limits.ledger_rows import Paid
+from callpipeline.model import Record
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS charges (
+    id TEXT PRIMARY KEY,
+    request_hash TEXT NOT NULL,
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,
+    recording TEXT,
+    run TEXT NOT NULL,
+    day TEXT NOT NULL,
+    state TEXT NOT NULL,
+    cost DOUBLE PRECISION NOT NULL,
+    at DOUBLE PRECISION NOT NULL
+);
+CREATE INDEX IF NOT EXISTS charges_by_day ON charges (day);
+CREATE INDEX IF NOT EXISTS charges_by_run ON charges (run);
+CREATE INDEX IF NOT EXISTS charges_by_request ON charges (request_hash)
+"""
+TURN = "charges"
+"""Charges are made one after another: two that fit a budget alone may not fit it together."""
+
+_ROUNDING = 1e-9
+_SNAPSHOT = re.compile(r"-\d{4}(?:-?\d{2}-?\d{2})?")
+
+
+class Price(Record):
+    """What one model costs; see ``prices.toml`` for the units and sources."""
+
+    provider: str
+    model: str
+    per_minute: float = Field(0.0, ge=0)
+    input_per_million: float = Field(0.0, ge=0)
+    output_per_million: float = Field(0.0, ge=0)
+
+
+class Prices:
+    """Prices by provider and model."""
+
+    def __init__(self, prices: Iterable[Price]) -> None:
+        self._prices = {(p.provider, p.model): p for p in prices}
+
+    @classmethod
+    def load(cls, extra: Path | None = None) -> Prices:
+        """Load the shipped prices, then those of the file ``extra`` over them.
+
+        Raises:
+            NotConfigured: the file cannot be read.
+        """
+        return cls([*_shipped(), *(_read(extra.read_text(), extra) if extra else ())])
+
+    def of(self, provider: str, model: str) -> Price:
+        """Return the price of a model, or of the model that it is a dated snapshot of.
+
+        Raises:
+            NotConfigured: the model has no price, so no budget could hold.
+        """
+        exact = self._prices.get((provider, model))
+        if exact:
+            return exact
+        for (of, name), price in self._prices.items():
+            if of == provider and model.startswith(name) and _SNAPSHOT.fullmatch(model[len(name) :]):
+                return price
+        raise NotConfigured(
+            f"No price is known for {provider} {model}.",
+            hint="Add it to a file of the form of callpipeline/limits/prices.toml and name that file in"
+            " CALLPIPELINE_PRICES_FILE.",
+        )
+
+    def cost(
+        self, provider: str, model: str, *, seconds: float = 0.0, tokens_in: int = 0, tokens_out: int = 0
+    ) -> float:
+        """Return dollars for ``seconds`` of audio and so many text tokens."""
+        price = self.of(provider, model)
+        tokens = tokens_in * price.input_per_million + tokens_out * price.output_per_million
+        return seconds / 60.0 * price.per_minute + tokens / 1e6
+
+
+@cache
+def _shipped() -> tuple[Price, ...]:
+    source = files("callpipeline.limits") / "prices.toml"
+    return _read(source.read_text(), Path(str(source)))
+
+
+def _read(text: str, path: Path) -> tuple[Price, ...]:
+    try:
+        return tuple(Price.model_validate(entry) for entry in tomllib.loads(text).get("price", []))
+    except (tomllib.TOMLDecodeError, ValidationError) as error:
+        raise NotConfigured(f"{path} is not a table of prices: {error}.") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets:
+    """The most that may be spent, in dollars; ``None`` = no limit."""
+
+    per_run: float | None = None
+    per_day: float | None = None
+
+
+class Totals(Record):
+    """What was spent.
+
+    ``open``: estimates of calls under way. ``unsure``: of calls that were killed on the way.
+    """
+
+    settled: float
+    open: float
+    unsure: float
+
+    @property
+    def total(self) -> float:
+        """All of it."""
+        return self.settled + self.open + self.unsure
+
+
+class Costs:
+    """Charges and budgets of one run, in the ledger's database. All methods block for a moment."""
+
+    def __init__(self, database: Database, *, run: str = "", budgets: Budgets | None = None) -> None:
+        self._database = database
+        self.run = run
+        self.budgets = budgets or Budgets()
+
+    def reserve(
+        self, request_hash: str, estimate: float, *, provider: str, model: str, recording: str | None = None
+    ) -> None:
+        """Write down what a call will cost, unless a budget says no.
+
+        An estimate that an earlier try of the same request left open is taken over, not added to.
+
+        Raises:
+            BudgetExceeded: with the figures; nothing was written.
+        """
+        with self._database.changing(TURN) as session:
+            now = session.now()
+            take_back(session, request_hash)
+            self._check(session, estimate, now)
+            _insert(session, request_hash, provider, model, recording, self.run, "open", estimate, now)
+
+    def check(self, estimate: float) -> None:
+        """Raise what ``reserve`` would raise, and write nothing: for a look ahead over a whole run."""
+        with self._database.reading() as session:
+            self._check(session, estimate, session.now())
+
+    def totals(self, *, run: str | None = None, day: str | None = None) -> Totals:
+        """Add up the charges of a run and of a day (``YYYY-MM-DD``); ``None`` = of all."""
+        with self._database.reading() as session:
+            return _totals(session, run=run, day=day)
+
+    def by(self, what: str) -> dict[str, float]:
+        """Add up charges by ``recording``, ``run``, ``day``, ``provider`` or ``model``."""
+        if what not in ("recording", "run", "day", "provider", "model"):
+            raise ValueError(what)
+        with self._database.reading() as session:
+            rows = session.execute(f"SELECT {what}, sum(cost) FROM charges GROUP BY {what} ORDER BY {what}")
+        return {str(name or ""): float(cost) for name, cost in rows}
+
+    def _check(self, session: Session, estimate: float, now: float) -> None:
+        day = day_of(now)
+        spent = _totals(session, run=self.run).total if self.budgets.per_run is not None else 0.0
+        _within(self.budgets.per_run, spent, estimate, "this run")
+        spent = _totals(session, day=day).total if self.budgets.per_day is not None else 0.0
+        _within(self.budgets.per_day, spent, estimate, f"the day {day}")
+
+
+def settle(session: Session, paid: Paid) -> None:
+    """Turn the open charge of a request into what it cost, within the caller's transaction.
+
+    A request for which nothing was ever reserved gets its charge now.
+    """
+    of, cost = paid.request_hash, paid.usage.cost
+    known = session.execute("SELECT 1 FROM charges WHERE request_hash = ?", (of,))
+    if known:
+        session.execute(
+            "UPDATE charges SET state = 'settled', cost = ? WHERE request_hash = ? AND state = 'open'",
+            (cost, of),
+        )
+    elif cost > 0:
+        _insert(session, of, paid.provider, paid.model, paid.recording, paid.run, "settled", cost, paid.at)
+
+
+def doubt(session: Session, request_hash: str) -> None:
+    """Keep an open charge for good: the call may have been paid, and nobody can find out."""
+    session.execute(
+        "UPDATE charges SET state = 'unsure' WHERE request_hash = ? AND state = 'open'", (request_hash,)
+    )
+
+
+def take_back(session: Session, request_hash: str) -> None:
+    """Remove the open charge of a call for which the provider does not charge."""
+    session.execute("DELETE FROM charges WHERE request_hash = ? AND state = 'open'", (request_hash,))
+
+
+def _insert(
+    session: Session,
+    request_hash: str,
+    provider: str,
+    model: str,
+    recording: str | None,
+    run: str,
+    state: str,
+    cost: float,
+    at: float,
+) -> None:
+    session.execute(
+        "INSERT INTO charges VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (uuid.uuid4().hex, request_hash, provider, model, recording, run, day_of(at), state, cost, at),
+    )
+
+
+def day_of(now: float) -> str:
+    """Return the UTC day of a time in seconds since 1970."""
+    return datetime.fromtimestamp(now, UTC).date().isoformat()
+
+
+def _within(budget: float | None, spent: float, estimate: float, whose: str) -> None:
+    if budget is None or spent + estimate <= budget + _ROUNDING:
+        return
+    raise BudgetExceeded(
+        f"The next call would cost about ${_dollars(estimate)}; ${_dollars(spent)} of the ${_dollars(budget)}"
+        f" for {whose} are spent or reserved, so it was not made.",
+        hint="Raise CALLPIPELINE_BUDGET_PER_RUN or CALLPIPELINE_BUDGET_PER_DAY, or go on another day.",
+    )
+
+
+def _dollars(amount: float) -> str:
+    """Two digits, and more where two would hide a small amount."""
+    digits = 2 if amount >= 1 or amount <= 0 else min(8, 1 - math.floor(math.log10(amount)))
+    return f"{amount:.{max(2, digits)}f}"
+
+
+def _totals(session: Session, *, run: str | None = None, day: str | None = None) -> Totals:
+    conditions = [f"{name} = ?" for name, value in (("run", run), ("day", day)) if value is not None]
+    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+    rows = session.execute(
+        f"SELECT state, sum(cost) FROM charges {where} GROUP BY state",
+        [value for value in (run, day) if value is not None],
+    )
+    sums = {state: float(cost) for state, cost in rows}
+    return Totals(**{state: sums.get(state, 0.0) for state in Totals.model_fields})

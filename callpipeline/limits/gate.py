@@ -1,0 +1,268 @@
+"""The gate that every call to a provider passes: slot, rate, the call, correction by what it took, retries.
+
+The caller's coroutine function makes one request with the provider's own client (its retries off, its
+time-outs ours) and raises the classes of ``failures``. The time-out of a call runs only while the call
+does, never while it waits here; a deadline covers the waits too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field
+from typing import Any, Generic, TypeVar
+
+from callpipeline.failures import CallPipelineError, DeadlineExceeded, NetworkFailed, RateLimited
+from callpipeline.limits.answers import allowances
+from callpipeline.limits.costs import Costs
+from callpipeline.limits.rates import Rates
+from callpipeline.limits.retry import RetryPolicy, Sleep, retrying
+from callpipeline.limits.slots import Slots
+from callpipeline.limits.worker import Worker
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_PAUSE_AFTER_REFUSAL = 3.0
+"""Seconds for which a pool stands still after a 429 that does not say how long: a twentieth of the window."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallRequest:
+    """What the gate must know about a call.
+
+    ``tokens_estimate``: what the rate limit will count, rather too high. ``cost_estimate``: dollars to
+    reserve from the budgets before the first try; 0 for requests that cost nothing (polling, uploads).
+    ``timeout``: seconds for one try. ``deadline``: when to give up with all its waits, by
+    ``time.monotonic()``.
+    """
+
+    request_hash: str = ""
+    recording: str | None = None
+    purpose: str = ""
+    model: str = ""
+    tokens_estimate: float = 0.0
+    cost_estimate: float = 0.0
+    timeout: float = 600.0
+    deadline: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[T]):
+    """What came back: the value, the tokens that the provider counted (if it says), its headers."""
+
+    value: T
+    tokens: float | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class GateStats:
+    """What went through the gate for one pool in this process. Times are seconds, summed over calls."""
+
+    calls: int = 0
+    retries: int = 0
+    waiting: int = 0
+    """Calls that wait for a slot, a rate or a retry now."""
+    in_flight: int = 0
+    """Calls that are with the provider now."""
+    slot_seconds: float = 0.0
+    rate_seconds: float = 0.0
+    retry_seconds: float = 0.0
+    call_seconds: float = 0.0
+    tokens: float = 0.0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    """Ended calls by outcome: ``ok``, ``cancelled`` or the error class."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figures as plain values."""
+        return {**asdict(self), "outcomes": dict(self.outcomes)}
+
+
+class Gate:
+    """One gate a process, for any number of tasks.
+
+    ``sleep`` and ``chance`` make retries repeatable in tests.
+    """
+
+    def __init__(
+        self,
+        slots: Slots,
+        rates: Rates,
+        *,
+        costs: Costs | None = None,
+        policy: RetryPolicy | None = None,
+        sleep: Sleep = asyncio.sleep,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.stats: defaultdict[str, GateStats] = defaultdict(GateStats)
+        self._slots = slots
+        self._rates = rates
+        self._costs = costs
+        self._policy = policy or RetryPolicy()
+        self._sleep = sleep
+        self._chance = chance
+        self._worker = Worker("costs")
+
+    async def call(
+        self,
+        provider: str,
+        pool: str,
+        request: CallRequest,
+        send: Callable[[], Awaitable[Answer[T]]],
+        *,
+        slot: bool = True,
+    ) -> Answer[T]:
+        """Make one call of ``pool`` when it may be made, and again when its failure is worth it.
+
+        ``send`` is called once for each try. After a ``NetworkFailed`` the provider may have done the work
+        all the same: a ``send`` that costs money looks for it first (see ``Claim``). ``slot=False`` inside
+        ``Gate.slot``, which holds one already.
+
+        Raises:
+            BudgetExceeded: before anything is sent.
+            DeadlineExceeded: the request's deadline passed.
+            UsageError: the request alone is larger than the token limit.
+            CallFailed: the last failure, when there are no tries left or it is permanent.
+        """
+        stats = self.stats[pool]
+        stats.calls += 1
+        try:
+            async with _until(request.deadline, provider, request):
+                await self._reserve_cost(provider, request)
+                answer = await retrying(
+                    lambda: self._once(provider, pool, request, send, slot),
+                    self._policy,
+                    sleep=lambda seconds: self._back_off(stats, seconds),
+                    chance=self._chance,
+                    on_retry=lambda error, delay: self._on_retry(pool, request, error, delay),
+                )
+        except BaseException as error:
+            stats.outcomes[_outcome(error)] += 1
+            raise
+        stats.outcomes["ok"] += 1
+        return answer
+
+    @asynccontextmanager
+    async def slot(
+        self,
+        pool: str,
+        *,
+        what: str = "",
+        key: str = "",
+        already_running: bool = False,
+        deadline: float | None = None,
+    ) -> AsyncIterator[None]:
+        """Hold a slot for a whole provider job, from sending it to its end; see ``Slots.holding``.
+
+        ``deadline`` covers the wait for the slot, not the block.
+        """
+        stats = self.stats[pool]
+        holding = self._slots.holding(pool, what=what, key=key, already_running=already_running)
+        with _counted(stats, "waiting", "slot_seconds"):
+            async with _until(deadline, pool, CallRequest(purpose=what)):
+                await holding.__aenter__()
+        try:
+            yield
+        finally:
+            await holding.__aexit__(None, None, None)
+
+    def close(self) -> None:
+        """End the gate's own thread; slots, rates and costs are closed by who opened them."""
+        self._worker.close()
+
+    async def _once(
+        self,
+        provider: str,
+        pool: str,
+        request: CallRequest,
+        send: Callable[[], Awaitable[Answer[T]]],
+        slot: bool,
+    ) -> Answer[T]:
+        stats = self.stats[pool]
+        what = request.recording or request.purpose
+        async with self.slot(pool, what=what, key=request.request_hash) if slot else nullcontext():
+            with _counted(stats, "waiting", "rate_seconds"):
+                reservation = await self._rates.reserve(pool, request.tokens_estimate)
+            try:
+                with _counted(stats, "in_flight", "call_seconds"):
+                    answer = await _in_time(provider, request.timeout, send)
+            except RateLimited as error:
+                self._rates.slow_down(pool, error.retry_after or _PAUSE_AFTER_REFUSAL)
+                raise
+        # The answer is paid: nothing from here on may wait, so that no cancellation can lose it.
+        if answer.tokens is not None:
+            reservation.settle(answer.tokens)
+        stats.tokens += request.tokens_estimate if answer.tokens is None else answer.tokens
+        self._rates.observe(pool, allowances(answer.headers))
+        return answer
+
+    async def _reserve_cost(self, provider: str, request: CallRequest) -> None:
+        if self._costs is not None and request.cost_estimate > 0:
+            await self._worker.do(
+                self._costs.reserve,
+                request.request_hash,
+                request.cost_estimate,
+                provider=provider,
+                model=request.model,
+                recording=request.recording,
+            )
+
+    async def _back_off(self, stats: GateStats, seconds: float) -> None:
+        with _counted(stats, "waiting", "retry_seconds"):
+            await self._sleep(seconds)
+
+    async def _on_retry(
+        self, pool: str, request: CallRequest, error: CallPipelineError, delay: float
+    ) -> None:
+        self.stats[pool].retries += 1
+        what = request.recording or request.purpose or request.request_hash[:12]
+        log.warning("%s %s: %s; trying again in %.1f s", pool, what, error, delay)
+
+
+async def _in_time(provider: str, seconds: float, send: Callable[[], Awaitable[Answer[T]]]) -> Answer[T]:
+    try:
+        async with asyncio.timeout(seconds):
+            return await send()
+    except TimeoutError as error:
+        raise NetworkFailed(f"{provider} did not answer within {seconds:g} s.") from error
+
+
+@asynccontextmanager
+async def _until(deadline: float | None, whose: str, request: CallRequest) -> AsyncIterator[None]:
+    if deadline is None:
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout_at(loop.time() + deadline - time.monotonic()) as clock:
+            yield
+    except TimeoutError as error:
+        if not clock.expired():
+            raise
+        what = request.recording or request.purpose or request.request_hash[:12] or "the call"
+        raise DeadlineExceeded(f"{whose}: {what} was not done by its deadline and was given up.") from error
+
+
+@contextmanager
+def _counted(stats: GateStats, now: str, seconds: str) -> Iterator[None]:
+    """Count a stay: ``now`` goes up by one for the block, its length is added to ``seconds``."""
+    start = time.monotonic()
+    setattr(stats, now, getattr(stats, now) + 1)
+    try:
+        yield
+    finally:
+        setattr(stats, now, getattr(stats, now) - 1)
+        setattr(stats, seconds, getattr(stats, seconds) + time.monotonic() - start)
+
+
+def _outcome(error: BaseException) -> str:
+    if isinstance(error, asyncio.CancelledError):
+        return "cancelled"
+    return error.error_class if isinstance(error, CallPipelineError) else f"internal:{type(error).__name__}"

@@ -1,0 +1,1 @@
+"""AssemblyAI's pre-recorded API, version 2."""
