@@ -26,6 +26,7 @@ from callpipeline.defs.partitions import recordings
 from callpipeline.defs.resources import Outcome, Pipeline
 from callpipeline.pipeline.batch import walk_batch
 from callpipeline.pipeline.outcomes import StageOutcome, Status
+from callpipeline.pipeline.stages import BY_ASSET as STAGES
 from callpipeline.pipeline.workbench import Workbench
 
 FACES: tuple[AssetFace, ...] = (
@@ -87,6 +88,7 @@ def _events(outcome: StageOutcome, bench: Workbench) -> Iterator[Any]:
         tags={
             "dagster/data_version": stored.data_version,
             "dagster/code_version": stored.code_version,
+            **_made_from(outcome, bench),
         },
     )
     for check in face.checks(view):
@@ -99,6 +101,16 @@ def _events(outcome: StageOutcome, bench: Workbench) -> Iterator[Any]:
             severity=dg.AssetCheckSeverity.WARN,
             partition=outcome.key,
         )
+
+
+def _made_from(outcome: StageOutcome, bench: Workbench) -> dict[str, str]:
+    """Name the inputs' versions, so that Dagster can tell when a result is out of date and when it is not."""
+    headers = {asset: bench.store.header(asset, outcome.key) for asset in STAGES[outcome.asset].needs}
+    return {
+        f"dagster/input_data_version/{asset}": header.data_version
+        for asset, header in headers.items()
+        if header is not None
+    }
 
 
 def _line(outcome: StageOutcome) -> str:
