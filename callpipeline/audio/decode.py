@@ -133,8 +133,12 @@ def display_name(path: str | os.PathLike[str]) -> str:
 
 
 @contextmanager
-def open_recording(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Iterator[Recording]:
+def open_recording(
+    path: str | os.PathLike[str], *, max_bytes: int | None = None, name: str | None = None
+) -> Iterator[Recording]:
     """Open ``path`` and find its audio stream; failures to read on inside the ``with`` block are named too.
+
+    Failures call the file ``name``, for a copy that a person knows under another one.
 
     Raises:
         SourceUnavailable: The file is missing, may not be read, or reading it fails.
@@ -146,7 +150,7 @@ def open_recording(path: str | os.PathLike[str], *, max_bytes: int | None = None
     import av
     from av.error import FFmpegError
 
-    name = display_name(path)
+    name = display_name(name or path)
     try:
         size = _size_of(path, name, max_bytes)
         with Path(path).open("rb") as file:

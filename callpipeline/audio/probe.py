@@ -41,11 +41,14 @@ class Finding:
     value: float | None
 
 
-def probe(path: str | os.PathLike[str], *, max_duration: float, max_bytes: int) -> AudioInfo:
+def probe(
+    path: str | os.PathLike[str], *, max_duration: float, max_bytes: int, name: str | None = None
+) -> AudioInfo:
     """Decode a recording once, from beginning to end, and return what it is.
 
     Args:
         path: The file.
+        name: What failures call it; default: its own name.
         max_duration: Longest accepted recording in seconds; decoding stops there.
         max_bytes: Largest accepted file, looked at before anything is decoded.
 
@@ -54,7 +57,7 @@ def probe(path: str | os.PathLike[str], *, max_duration: float, max_bytes: int) 
         NotAudio: Not a recording at all. CorruptAudio: Less than half of the claimed duration decodes, or
         over a fifth of the packets is broken. TooLong: Over ``max_duration`` or ``max_bytes``.
     """
-    with open_recording(path, max_bytes=max_bytes) as recording:
+    with open_recording(path, max_bytes=max_bytes, name=name) as recording:
         claimed = _claim(recording)
         meter, loudness, rate = _decode(recording, max_duration, claimed)
         duration = meter.samples / rate

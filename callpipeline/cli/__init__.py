@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from callpipeline.cli import doctor, evaluate, export, run, status
+from callpipeline.cli import doctor, evaluate, export, run, status, sweep
 from callpipeline.cli.views import SOME_FAILED, USAGE, errors
 from callpipeline.failures import CallPipelineError, NotConfigured, UsageError
 
@@ -36,6 +36,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("status")(status.status)
 app.command("export")(export.export)
+app.command("sweep")(sweep.sweep)
 app.command("doctor")(doctor.doctor)
 app.add_typer(evaluate.app, name="evaluate")
 

@@ -47,6 +47,7 @@ def run(
     """
     from callpipeline.pipeline.walk import plan
     from callpipeline.pipeline.workbench import Workbench
+    from callpipeline.store.sweep import sweep
 
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder.", hint="Give the folder that holds the recordings.")
@@ -57,6 +58,7 @@ def run(
         pending = bench.catalog.pending(plan(bench), folder, retry_failed=retry_failed)
         if pending:
             _process(bench, pending)
+            sweep(bench.settings.store, bench.catalog)
         _roll_up(bench)
         _show(bench, folder, found, len(pending), time.monotonic() - started, as_json=as_json)
 

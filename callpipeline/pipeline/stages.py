@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from callpipeline.failures import Recorded, SourceUnavailable
+from callpipeline.intake.formats import display
 from callpipeline.intake.records import CatalogRow, Kind
 from callpipeline.model import (
     AudioInfo,
@@ -84,6 +85,11 @@ class Case:
     def metadata(self) -> CallMetadata:
         """What names, folders, manifests and sidecars say about it."""
         return self.row.metadata
+
+    @property
+    def name(self) -> str:
+        """The file name that people know it by."""
+        return display(self.row.sources[0].name) if self.row.sources else self.key
 
     @property
     def language(self) -> str:
@@ -167,7 +173,11 @@ async def _raw_audio(case: Case, inputs: Inputs) -> AudioInfo:
     if path is None:
         path = await bench.workers.thread(_keep_source, case)
     return await bench.workers.thread(
-        probe, path, max_duration=settings.max_duration, max_bytes=settings.max_bytes
+        probe,
+        path,
+        max_duration=settings.max_duration,
+        max_bytes=settings.max_bytes,
+        name=case.name,
     )
 
 
