@@ -132,7 +132,7 @@ def _show(
         console.print(calls_table(lines(bench, most_urgent(states)), of=len(states)))
         for row in lines(bench, failed[:FAILURES_SHOWN]):
             for error in row.errors[:1]:
-                _say("red", row.file_name, error.message)
+                _say("red", row.file_name, error.message.removeprefix(row.file_name).lstrip(": "))
         for problem in problems[:FAILURES_SHOWN]:
             _say("red", display(problem.path), problem.problem)
         for path in found.waiting[:FAILURES_SHOWN]:

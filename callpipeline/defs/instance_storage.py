@@ -18,8 +18,11 @@ from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
 from callpipeline.settings import Settings, project_root
+from callpipeline.store.locks import holding
 
 FOLDER = ".dagster"
+LONGEST_OPENING = 120.0
+"""Seconds to wait for another process that opens the storage."""
 
 
 class InstanceStorage(DagsterStorage, ConfigurableClass):
@@ -40,8 +43,10 @@ class InstanceStorage(DagsterStorage, ConfigurableClass):
             from dagster_postgres.storage import DagsterPostgresStorage
 
             return DagsterPostgresStorage(postgres_url=psycopg2_url(url), inst_data=inst_data)
-        base = config_value.get("base_dir") or str(default_base())
-        return DagsterSqliteStorage(base_dir=base, inst_data=inst_data)
+        base = Path(config_value.get("base_dir") or default_base())
+        # Two processes that make the tables at the same moment fail each other.
+        with holding(base.parent / "opening.lock", timeout=LONGEST_OPENING):
+            return DagsterSqliteStorage(base_dir=str(base), inst_data=inst_data)
 
 
 def default_base() -> Path:
