@@ -26,8 +26,9 @@ def _sphinx(settings: Settings, cpu: CpuRunner) -> Transcriber:
 def _whisper(settings: Settings, cpu: CpuRunner) -> Transcriber:
     from callpipeline.speech.engines.whisper import WhisperTranscriber
 
-    status = _whisper_status(settings)
-    if not status.ready and Path(settings.whisper_model).expanduser().is_absolute():
+    folder = Path(settings.whisper_model).expanduser()
+    if folder.is_absolute() and not folder.exists():
+        status = _whisper_status(settings)
         raise NotConfigured(f"{status.detail}.", hint=status.hint)
     return WhisperTranscriber(settings, cpu)
 
