@@ -10,11 +10,13 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # Installed once for each version of these files.
 INPUTS := pyproject.toml constraints.txt
 
-.PHONY: demo test lint types ui samples clean-demo
+.PHONY: demo test lint types ui samples
 
 demo: .venv/.installed
-	@# One sample is damaged on purpose, so "1: some recordings failed" is what a healthy demo ends with.
+	@# Two samples are damaged on purpose, so "1: some recordings failed" is what a healthy demo ends with.
 	$(BIN)/callpipeline run data/samples || test $$? -eq 1
+	@$(BIN)/callpipeline status --json data/samples | grep -q '"done": 38, "failed": 2' || \
+		{ echo "The demo is not as it should be: callpipeline status --failed"; exit 1; }
 
 test: lint types
 	$(BIN)/python -m pytest
@@ -28,6 +30,10 @@ types: .venv/.installed-dev
 
 ui: .venv/.installed
 	$(BIN)/dagster dev
+
+# Speak the sample calls anew from their dialogue files; needs flite.
+samples: .venv/.installed-dev
+	$(BIN)/python data/make_samples.py
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

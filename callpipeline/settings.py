@@ -77,8 +77,14 @@ class Settings(BaseSettings):
     max_bytes: int = Field(5 * 1024**3, gt=0, description="Largest file in bytes (5 GiB).")
 
     # engines
-    transcriber: TranscriberName = TranscriberName.AUTO
-    diarizer: DiarizerName = DiarizerName.AUTO
+    transcriber: TranscriberName = Field(
+        TranscriberName.AUTO,
+        description="auto (the best that works here), whisper or sphinx (offline demo engine).",
+    )
+    diarizer: DiarizerName = Field(
+        DiarizerName.AUTO,
+        description="auto, channels (one voice a channel) or spectral (voices in one channel).",
+    )
     language: str = Field(
         "en", description="Language of the recordings, unless their metadata says otherwise."
     )
@@ -104,7 +110,7 @@ class Settings(BaseSettings):
         False, description="Mask phone, e-mail, card and SSN-like numbers in stored text."
     )
 
-    # limits
+    # limits of providers: nothing calls one yet, the cloud engines come with the next version
     assemblyai_slots: int = Field(5, ge=0, description="Jobs in flight, unless the Dagster pool says.")
     openai_audio_slots: int = Field(3, ge=0, description="Pieces of audio in flight at OpenAI.")
     openai_chat_slots: int = Field(20, ge=0, description="Chat requests in flight at OpenAI.")
@@ -129,7 +135,10 @@ class Settings(BaseSettings):
     @field_validator("name_pattern", "folder_pattern")
     @classmethod
     def _compiles(cls, value: str) -> str:
-        re.compile(value)
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from error
         return value
 
     @property

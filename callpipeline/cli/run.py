@@ -56,11 +56,18 @@ def run(
     with Workbench(Settings()) as bench:
         found = _take_in(bench, folder)
         pending = bench.catalog.pending(plan(bench), folder, retry_failed=retry_failed)
+        broken: list[str] = []
         if pending:
-            _process(bench, pending)
+            broken += _process(bench, pending)
             sweep(bench.settings.store, bench.catalog)
-        _roll_up(bench)
+        broken += _roll_up(bench)
+        if broken:
+            errors.print(
+                f"[red]broke off[/red]: see run {', '.join(broken)} in the Dagster UI.", soft_wrap=True
+            )
         _show(bench, folder, found, len(pending), time.monotonic() - started, as_json=as_json)
+    if broken:
+        raise typer.Exit(SOME_FAILED)
 
 
 def _take_in(bench: Workbench, folder: Path) -> ScanReport:
@@ -70,7 +77,8 @@ def _take_in(bench: Workbench, folder: Path) -> ScanReport:
         return scan(bench.catalog, folder, bench.settings, wait=True, on_progress=steps.update)
 
 
-def _process(bench: Workbench, pending: list[str]) -> None:
+def _process(bench: Workbench, pending: list[str]) -> list[str]:
+    """Walk the recordings; return the ids of runs that ended before all of theirs were walked."""
     from callpipeline.defs.launch import open_instance, process
     from callpipeline.defs.resources import Outcome, PipelineResource
     from callpipeline.pipeline.outcomes import RecordingOutcome
@@ -80,6 +88,7 @@ def _process(bench: Workbench, pending: list[str]) -> None:
             f"[yellow]Transcription by the offline demo engine ({bench.transcriber.name})[/yellow]: needs no key and no "
             "download, and gets many words wrong. callpipeline doctor shows the real engines."
         )
+    broken: list[str] = []
     with Steps("processing recordings", len(pending)) as steps:
 
         def listen(outcome: Outcome) -> None:
@@ -87,25 +96,30 @@ def _process(bench: Workbench, pending: list[str]) -> None:
                 steps.advance(failed=outcome.failure is not None)
 
         resource = PipelineResource(settings=lambda: bench.settings, engine=bench.engine, listener=listen)
+        walked = 0
         with open_instance(bench.settings) as instance:
             for launched in process(instance, pending, resource, batch_size=bench.settings.batch_size):
                 if launched.interrupted:
                     raise KeyboardInterrupt
+                walked += len(launched.batch.keys)
+                if steps.done < walked:
+                    broken.append(launched.run_id)
+                    walked = steps.done
+    return broken
 
 
-def _roll_up(bench: Workbench) -> None:
+def _roll_up(bench: Workbench) -> list[str]:
     from callpipeline.pipeline.report import reported_revision
 
     if reported_revision(bench.settings.store) == bench.catalog.revision():
-        return
+        return []
     from callpipeline.defs.launch import open_instance, roll_up
     from callpipeline.defs.resources import PipelineResource
 
     errors.print("bringing the warehouse and the report up to date")
     with open_instance(bench.settings) as instance:
         launched = roll_up(instance, PipelineResource(settings=lambda: bench.settings))
-    if not launched.success:
-        errors.print(f"[red]The roll-up failed[/red]: see run {launched.run_id} in the Dagster UI.")
+    return [] if launched.success else [launched.run_id]
 
 
 def _show(

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from callpipeline.cli.views import SOME_FAILED, console
+from callpipeline.failures import UsageError
 from callpipeline.intake.formats import display
 from callpipeline.settings import Settings
 
@@ -27,6 +28,8 @@ def status(
     from callpipeline.pipeline.report import report_paths, reported_revision
     from callpipeline.pipeline.workbench import Workbench
 
+    if folder is not None and not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder.")
     with Workbench(Settings()) as bench:
         counts = bench.catalog.counts(folder)
         problems = bench.catalog.problems(folder)

@@ -4,19 +4,23 @@ A tick must end within 60 s however full the folder is, and may be evaluated twi
 their cursor, and the same cursor gives the same requests.
 """
 
+from datetime import UTC, datetime, timedelta
+
 import dagster as dg
 
 from callpipeline.defs.batches import batches
 from callpipeline.defs.jobs import PROCESS, ROLL_UP
 from callpipeline.defs.partitions import RECORDINGS, recordings
 from callpipeline.defs.resources import Pipeline
-from callpipeline.intake.formats import display
 from callpipeline.intake.records import State
 from callpipeline.intake.scan import ScanReport, scan
 from callpipeline.pipeline.report import reported_revision
 
 SCAN_SECONDS = 20.0
 """Longest time that a tick hashes files; the next tick goes on where this one stopped."""
+
+LONGEST_ROLL_UP = timedelta(minutes=30)
+"""After this long a roll-up that has not ended counts as dead."""
 
 ARRIVALS = 1000
 """Most recordings that one tick requests."""
@@ -40,13 +44,13 @@ def build_uploads_sensor() -> dg.SensorDefinition:
             settings, catalog = bench.settings, bench.catalog
             settings.uploads.mkdir(parents=True, exist_ok=True)
             report = scan(catalog, settings.uploads, settings, budget_seconds=SCAN_SECONDS)
-            for problem in report.problems:
-                context.log.warning("%s: %s", display(problem.path), problem.problem)
-            arrivals = catalog.since(int(context.cursor or 0), ARRIVALS, folder=settings.uploads)
+            identity = catalog.identity()
+            seen = _seen(context.cursor, identity)
+            arrivals = catalog.since(seen, ARRIVALS, folder=settings.uploads)
         keys = [arrival.key for arrival in arrivals if arrival.state is not State.DONE]
         known = list(context.instance.get_dynamic_partitions(RECORDINGS))
         new = list(dict.fromkeys(key for key in keys if key not in set(known)))
-        last = arrivals[-1].seq if arrivals else int(context.cursor or 0)
+        last = f"{identity}:{arrivals[-1].seq if arrivals else seen}"
         requests = [
             # The last arrival's number makes the key new when a recording comes back after it was gone.
             dg.RunRequest(run_key=f"{batch.run_key}:{last}", job_name=PROCESS, tags=dict(batch.tags))
@@ -56,16 +60,27 @@ def build_uploads_sensor() -> dg.SensorDefinition:
             run_requests=requests,
             skip_reason=None if requests else _nothing_new(report),
             dynamic_partitions_requests=[recordings.build_add_request(new)] if new else None,
-            cursor=str(last),
+            cursor=last,
         )
 
     return uploads
+
+
+def _seen(cursor: str | None, identity: str) -> int:
+    """Return the number of the last arrival that was requested; 0 for a catalogue that this cursor does not know.
+
+    A catalogue that was lost and made anew counts from 1 again.
+    """
+    known, _, seq = (cursor or "").rpartition(":")
+    return int(seq) if known == identity else 0
 
 
 def _nothing_new(report: ScanReport) -> str:
     text = f"nothing new among {report.files} files"
     if report.waiting:
         text += f"; {len(report.waiting)} still being written"
+    if report.problems:
+        text += f"; {len(report.problems)} unreadable (callpipeline status --failed)"
     if not report.complete:
         text += "; more to look at in the next tick"
     return text
@@ -99,6 +114,8 @@ def build_results_sensor() -> dg.SensorDefinition:
 def _rolling_up(instance: dg.DagsterInstance) -> bool:
     filters = dg.RunsFilter(
         job_name=ROLL_UP,
+        # One that was killed without a word stays "started" for ever; it must not block its successors.
+        created_after=datetime.now(UTC) - LONGEST_ROLL_UP,
         statuses=[
             dg.DagsterRunStatus.QUEUED,
             dg.DagsterRunStatus.NOT_STARTED,

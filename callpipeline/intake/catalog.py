@@ -115,6 +115,18 @@ class Catalog:
         """Note that a recording failed with ``plan``; see ``mark_done`` for ``seq`` and what is returned."""
         return self._mark(key, seq, State.FAILED, plan, error_class, message, permanent=permanent)
 
+    def touch(self, key: str) -> None:
+        """Note that some results of a recording changed: what shows them is out of date, the next run looks again."""
+        now = datetime.now(UTC).timestamp()
+        with self._database.changing() as connection:
+            connection.execute("UPDATE recordings SET plan = NULL, updated_at = ? WHERE key = ?", (now, key))
+
+    def identity(self) -> str:
+        """Return a name of this catalogue that a new one, made after it was lost, does not have."""
+        with self._database.reading() as connection:
+            (first,) = connection.execute("SELECT MIN(first_seen) FROM sources").fetchone()
+        return "empty" if first is None else f"{first:.6f}"
+
     # --- what is known --------------------------------------------------------------------------------
 
     def get(self, key: str) -> CatalogRow | None:

@@ -34,6 +34,8 @@ async def walk_batch(
             outcome = await _one(key, wanted, bench, emit)
             if set(ASSETS) <= set(wanted):
                 _remember(bench, outcome, fingerprint)
+            elif not outcome.reused:
+                bench.catalog.touch(outcome.key)
             outcomes.append(outcome)
             emit(outcome)
 
@@ -59,6 +61,7 @@ async def _one(key: str, wanted: Collection[str], bench: Workbench, emit: Emit) 
             attempts=1,
             at=datetime.now(UTC),
         )
+        bench.store.fail(failure)
         outcome = StageOutcome(key, ASSETS[0], Status.FAILED, 0.0, failure=failure)
         emit(outcome)
         return RecordingOutcome(key, -1, {ASSETS[0]: outcome}, 0.0)

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
+from callpipeline.failures import UsageError
 from callpipeline.pipeline.report import line_states, lines
 from callpipeline.pipeline.workbench import Workbench
 from callpipeline.qa.table import write_csv
@@ -39,5 +40,9 @@ def export_table(bench: Workbench, table: str, path: Path, file_format: Format) 
     Raises:
         UsageError: there is no such table.
     """
+    if not table.isidentifier():
+        raise UsageError(
+            f"{table!r} is not the name of a table.", hint="callpipeline export --help names them."
+        )
     warehouse.refresh(bench.settings.store, bench.catalog)
     return warehouse.export(bench.settings.store, table, path, file_format)

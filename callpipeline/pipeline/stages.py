@@ -355,7 +355,10 @@ def _detector(bench: Workbench) -> Mapping[str, object]:
 
 
 def _engine(bench: Workbench) -> Mapping[str, object]:
+    from callpipeline.qa.redaction import RULE_VERSION
+
     return {
+        "redaction": RULE_VERSION,
         "engine": bench.transcriber.name,
         "version": bench.transcriber.version,
         "redact_pii": bench.settings.redact_pii,
@@ -364,7 +367,9 @@ def _engine(bench: Workbench) -> Mapping[str, object]:
 
 
 def _text_source(case: Case) -> Mapping[str, object]:
-    return {"language": case.language, "transcript": case.row.transcript_sha256}
+    from callpipeline.intake.transcript_files import READER_VERSION
+
+    return {"reader": READER_VERSION, "language": case.language, "transcript": case.row.transcript_sha256}
 
 
 def _diarizer(bench: Workbench) -> Mapping[str, object]:
@@ -378,12 +383,21 @@ def _diarizer(bench: Workbench) -> Mapping[str, object]:
 
 
 def _thresholds(bench: Workbench) -> Mapping[str, object]:
+    from callpipeline.qa import late_hello, rebuttal, releasing, scores
+
     settings = bench.settings
     return {
+        "rules": [rule.RULE_VERSION for rule in (releasing, late_hello, rebuttal, scores)],
         "releasing_min_speech": settings.releasing_min_speech,
         "late_hello_after": settings.late_hello_after,
         "rebuttal": [settings.rebuttal_min_duration, settings.rebuttal_max_duration],
     }
+
+
+def _metrics(bench: Workbench) -> Mapping[str, object]:
+    from callpipeline.qa.metrics import RULE_VERSION
+
+    return {"rules": RULE_VERSION}
 
 
 STAGES: tuple[Stage, ...] = (
@@ -409,7 +423,8 @@ STAGES: tuple[Stage, ...] = (
         parameters=_thresholds, can_do_without=("diarization", "speaker_turns"),
     ),
     Stage(
-        "call_metrics", ("raw_audio", "speech_activity", "speaker_turns"), CallMetrics, "1", _call_metrics
+        "call_metrics", ("raw_audio", "speech_activity", "speaker_turns"), CallMetrics, "1", _call_metrics,
+        parameters=_metrics,
     ),
 )  # fmt: skip
 

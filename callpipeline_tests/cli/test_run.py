@@ -117,6 +117,24 @@ def test_a_wrong_setting_names_its_variable(folder: Path) -> None:
     assert "CALLPIPELINE_TRANSCRIBER" in done.stderr
 
 
+def test_a_name_pattern_that_is_no_regular_expression_is_a_wrong_setting(folder: Path) -> None:
+    done = callpipeline("run", folder, CALLPIPELINE_NAME_PATTERN="(unclosed")
+    assert done.returncode == 2
+    assert "not a regular expression" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_run_that_broke_off_is_no_success(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import callpipeline.pipeline.batch as batch\n"
+        "async def broken(*arguments):\n    raise RuntimeError('disk on fire')\n"
+        "batch.walk_batch = broken\n"
+    )
+    done = callpipeline("run", folder, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 1
+    assert "broke off" in done.stderr
+
+
 def test_an_engine_that_cannot_work_here_says_what_to_do(folder: Path) -> None:
     done = callpipeline(
         "run", folder, CALLPIPELINE_TRANSCRIBER="whisper", CALLPIPELINE_WHISPER_MODEL="/no/such/model"

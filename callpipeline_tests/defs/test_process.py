@@ -156,6 +156,16 @@ def test_a_changed_threshold_redoes_only_what_is_below_it(house: House, calls: C
     assert house.stages("done") == {(keys[0], "detections")}
 
 
+def test_a_changed_rule_redoes_only_what_is_below_it(
+    house: House, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = house.take_in(calls(1))
+    house.process(keys)
+    monkeypatch.setattr("callpipeline.qa.late_hello.RULE_VERSION", "late_hello-next")
+    house.process(keys)
+    assert house.stages("done") == {(keys[0], "detections")}
+
+
 def test_checks_are_reported_for_each_recording(house: House, calls: Calls) -> None:
     keys = house.take_in(calls(2))
     [run] = house.process(keys)

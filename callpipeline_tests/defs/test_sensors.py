@@ -11,6 +11,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from callpipeline.definitions import build_defs
+from callpipeline.defs.jobs import PROCESS
 from callpipeline.defs.sensors import build_results_sensor, build_uploads_sensor
 from callpipeline_tests.defs.conftest import House
 
@@ -155,3 +157,30 @@ def test_the_report_follows_finished_recordings_once(house: House, calls: Calls)
     after = _tick(house, sensor, asked.cursor)
     assert isinstance(after, dg.SkipReason)
     assert "up to date" in after.skip_message
+
+
+def test_a_catalogue_that_was_lost_is_taken_up_from_the_start(house: House, calls: Calls) -> None:
+    calls(2)
+    sensor = build_uploads_sensor()
+    first = _tick(house, sensor, None)
+    _apply(house, first)
+    shutil.rmtree(house.settings.store)
+    again = _tick(house, sensor, first.cursor)
+    assert _ranges(again) == _ranges(first)
+    assert again.run_requests[0].run_key != first.run_requests[0].run_key
+
+
+def test_a_subset_that_changed_something_brings_the_report_up_to_date(house: House, calls: Calls) -> None:
+    from callpipeline.defs.launch import roll_up
+
+    keys = house.take_in(calls(1))
+    house.process(keys)
+    roll_up(house.instance, house.resource)
+    sensor = build_results_sensor()
+    assert isinstance(_tick(house, sensor, None), dg.SkipReason)
+    house.settings = house.settings.model_copy(update={"late_hello_after": 0.01})
+    job = build_defs({"pipeline": house.resource}).resolve_job_def(PROCESS)
+    job.execute_in_process(
+        instance=house.instance, partition_key=keys[0], asset_selection=[dg.AssetKey("detections")]
+    )
+    assert len(_tick(house, sensor, None).run_requests) == 1
