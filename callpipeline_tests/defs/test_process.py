@@ -9,6 +9,8 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.data_version import CachingStaleStatusResolver
+from dagster._core.loader import LoadingContextForTest
 
 from bench.recordings import InstantTranscriber
 from callpipeline.definitions import build_defs
@@ -184,6 +186,15 @@ def test_checks_are_reported_for_each_recording(house: House, calls: Calls) -> N
             "confidence",
         )
     }
+
+
+def test_what_is_up_to_date_is_not_shown_as_out_of_date(house: House, calls: Calls) -> None:
+    keys = house.take_in(calls(1))
+    house.process(keys)
+    graph = build_defs().resolve_asset_graph()
+    resolver = CachingStaleStatusResolver(house.instance, graph, LoadingContextForTest(house.instance))
+    for asset in ASSETS:
+        assert resolver.get_status(dg.AssetKey(asset), keys[0]).value == "FRESH"
 
 
 def test_scattered_recordings_become_runs_of_neighbours(house: House, calls: Calls) -> None:

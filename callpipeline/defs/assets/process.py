@@ -40,6 +40,8 @@ FACES: tuple[AssetFace, ...] = (
 )
 BY_ASSET = {face.asset: face for face in FACES}
 LISTED_FAILURES = 20
+NO_EVENT = "NULL"
+"""What Dagster writes where an input has no event of its own."""
 
 
 def build_step() -> dg.AssetsDefinition:
@@ -105,12 +107,15 @@ def _events(outcome: StageOutcome, bench: Workbench) -> Iterator[Any]:
 
 def _made_from(outcome: StageOutcome, bench: Workbench) -> dict[str, str]:
     """Name the inputs' versions, so that Dagster can tell when a result is out of date and when it is not."""
-    headers = {asset: bench.store.header(asset, outcome.key) for asset in STAGES[outcome.asset].needs}
-    return {
-        f"dagster/input_data_version/{asset}": header.data_version
-        for asset, header in headers.items()
-        if header is not None
-    }
+    tags: dict[str, str] = {}
+    for asset in STAGES[outcome.asset].needs:
+        header = bench.store.header(asset, outcome.key)
+        if header is not None:
+            tags[f"dagster/input_data_version/{asset}"] = header.data_version
+            tags[f"dagster/input_event_pointer/{asset}"] = (
+                NO_EVENT  # the version decides, not which event told it
+            )
+    return tags
 
 
 def _line(outcome: StageOutcome) -> str:
