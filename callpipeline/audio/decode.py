@@ -200,7 +200,7 @@ def _recording(container: InputContainer, name: str, size: int, file: BinaryIO) 
             f"{name} has no audio stream ({container.format.name}: {', '.join(kinds) or 'no streams'}).",
             hint="Remove it from the folder, or export it with its sound.",
         )
-    audio: AudioStream = stream  # type: ignore[assignment]
+    audio: AudioStream = stream  # type: ignore[assignment] # best("audio") gives an audio stream
     context = audio.codec_context
     if not 0 < context.sample_rate <= MAX_SAMPLE_RATE or not 0 < context.channels <= MAX_CHANNELS:
         raise NotAudio(

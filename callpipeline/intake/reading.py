@@ -269,7 +269,7 @@ def _folders_above(folder: str, outermost: str) -> list[str]:
     """Return the folders above ``folder`` up to ``outermost``, the nearest first."""
     result: list[str] = []
     while folder != outermost and len(folder) > len(outermost):
-        folder = os.path.dirname(folder)  # noqa: PTH120
+        folder = os.path.dirname(folder)  # noqa: PTH120 - strings, not a Path a file
         result.append(folder)
     return result
 
@@ -279,8 +279,8 @@ def _digest(*parts: str) -> str:
 
 
 def _stem(name: str) -> str:
-    return os.path.splitext(name)[0]  # noqa: PTH122
+    return os.path.splitext(name)[0]  # noqa: PTH122 - strings, not a Path a file
 
 
 def _extension(name: str) -> str:
-    return os.path.splitext(name)[1].lower()  # noqa: PTH122
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122 - strings, not a Path a file

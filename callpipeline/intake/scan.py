@@ -125,7 +125,7 @@ class _File:
     @property
     def stem(self) -> str:
         """The path without extension: files with the same one belong together."""
-        return os.path.splitext(self.listed.path)[0]  # noqa: PTH122
+        return os.path.splitext(self.listed.path)[0]  # noqa: PTH122 - strings, not a Path a file
 
     @property
     def is_as_known(self) -> bool:
@@ -382,7 +382,7 @@ def _sorted_out(
     audio: list[Listed] = []
     other: list[Listed] = []
     for file in files.values():
-        extension = os.path.splitext(file.name)[1].lower()  # noqa: PTH122
+        extension = os.path.splitext(file.name)[1].lower()  # noqa: PTH122 - strings, not a Path a file
         if extension in AUDIO_EXTENSIONS:
             audio.append(file)
         elif extension in TRANSCRIPT_EXTENSIONS:

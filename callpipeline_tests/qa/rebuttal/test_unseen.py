@@ -1,4 +1,4 @@
-"""Dialogues that somebody else wrote and nothing was trained or tuned on: the figures of docs/quality.md stay true."""
+"""Dialogues that somebody else wrote and nothing was trained on: the figures of docs/quality.md stay true."""
 
 from __future__ import annotations
 
