@@ -161,6 +161,13 @@ class BudgetExceeded(CallPipelineError):
     permanent = False
 
 
+class NotFit(CallPipelineError):
+    """Checks made before anything is spent say no; the message lists all that failed. Nothing was sent."""
+
+    error_class = "not_fit"
+    permanent = False
+
+
 class DeadlineExceeded(CallPipelineError):
     """The time allowed for a call, its waits and its retries together is over."""
 

@@ -56,6 +56,16 @@ class Region(Record):
         return self.end - self.start
 
 
+class Finding(Record):
+    """One thing that was looked at: whether it is as it should be, what was found, and what to do if not."""
+
+    name: str
+    passed: bool
+    message: str
+    value: float | None = None
+    hint: str = ""
+
+
 # --- intake -------------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ import re
 from enum import StrEnum
 from pathlib import Path
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DEFAULT_NAME_PATTERN = (
@@ -54,7 +54,9 @@ def project_root() -> Path:
 class Settings(BaseSettings):
     """Settings of one process. Frozen: change the environment, or use ``model_copy(update=...)`` in tests."""
 
-    model_config = SettingsConfigDict(env_prefix="CALLPIPELINE_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="CALLPIPELINE_", frozen=True, extra="ignore", populate_by_name=True
+    )
 
     # where things are
     data_dir: Path = Field(
@@ -72,14 +74,14 @@ class Settings(BaseSettings):
     stable_seconds: float = Field(
         5.0, ge=0, description="A file this long unchanged counts as fully written."
     )
-    batch_size: int = Field(100, ge=1, description="Recordings a run takes.")
+    batch_size: int = Field(500, ge=1, description="Recordings a run takes.")
     max_duration: float = Field(36_000.0, gt=0, description="Longest recording in seconds (10 h).")
     max_bytes: int = Field(5 * 1024**3, gt=0, description="Largest file in bytes (5 GiB).")
 
     # engines
     transcriber: TranscriberName = Field(
         TranscriberName.AUTO,
-        description="auto (the best that works here), whisper or sphinx (offline demo engine).",
+        description="auto (the best that works here), assemblyai, openai, whisper or sphinx (offline demo).",
     )
     diarizer: DiarizerName = Field(
         DiarizerName.AUTO,
@@ -93,6 +95,32 @@ class Settings(BaseSettings):
     )
     whisper_device: str = Field("auto", description="auto, cpu or cuda.")
     whisper_compute_type: str = Field("default", description="CTranslate2 compute type, such as int8.")
+    assemblyai_api_key: SecretStr | None = Field(
+        None, validation_alias="ASSEMBLYAI_API_KEY", description="Key of the AssemblyAI account."
+    )
+    assemblyai_base_url: str = Field(
+        "https://api.assemblyai.com",
+        validation_alias="ASSEMBLYAI_BASE_URL",
+        description="Where AssemblyAI answers (https://api.eu.assemblyai.com for the EU).",
+    )
+    assemblyai_models: str = Field(
+        "universal-3-pro,universal-2", description="Speech models, the first that knows the language."
+    )
+    openai_api_key: SecretStr | None = Field(
+        None, validation_alias="OPENAI_API_KEY", description="Key of the OpenAI account."
+    )
+    openai_base_url: str = Field(
+        "https://api.openai.com/v1",
+        validation_alias="OPENAI_BASE_URL",
+        description="Where OpenAI, or a server that speaks its API, answers.",
+    )
+    openai_transcribe_model: str = Field("whisper-1", description="Transcription model at OpenAI.")
+    cut_silences: bool = Field(
+        True, description="Leave long silences out of what is sent; times are mapped back."
+    )
+    longest_silence: float = Field(
+        3.0, ge=0.5, description="Silences longer than this are cut short before sending (s)."
+    )
     speakers: int = Field(2, ge=1, le=8, description="Speakers expected in a mono recording.")
 
     # rules
@@ -110,10 +138,12 @@ class Settings(BaseSettings):
         False, description="Mask phone, e-mail, card and SSN-like numbers in stored text."
     )
 
-    # limits of providers: nothing calls one yet, the cloud engines come with the next version
-    assemblyai_slots: int = Field(5, ge=0, description="Jobs in flight, unless the Dagster pool says.")
-    openai_audio_slots: int = Field(3, ge=0, description="Pieces of audio in flight at OpenAI.")
-    openai_chat_slots: int = Field(20, ge=0, description="Chat requests in flight at OpenAI.")
+    # limits of providers
+    assemblyai_slots: int = Field(
+        5, ge=0, description="Jobs in flight at AssemblyAI, until the Dagster pool of that name says."
+    )
+    openai_audio_slots: int = Field(3, ge=0, description="Pieces of audio in flight at OpenAI; as above.")
+    openai_chat_slots: int = Field(20, ge=0, description="Chat requests in flight at OpenAI; as above.")
     assemblyai_requests_per_minute: float | None = Field(4000, gt=0, description="20,000 in five minutes.")
     openai_audio_requests_per_minute: float | None = Field(20, gt=0, description="Of the account's tier.")
     openai_chat_requests_per_minute: float | None = Field(500, gt=0, description="Of the account's tier.")
@@ -122,6 +152,13 @@ class Settings(BaseSettings):
     call_timeout: float = Field(
         600.0, gt=0, description="Seconds for one provider call; waiting for its turn does not count."
     )
+    retry_delay_scale: float = Field(
+        1.0, ge=0, description="Multiplies the delays between retries; below 1 only against simulators."
+    )
+    run_deadline: float | None = Field(
+        None, gt=0, description="Seconds after which a run makes no more provider calls."
+    )
+    budget_per_recording: float | None = Field(None, ge=0, description="Dollars one recording may cost.")
     budget_per_run: float | None = Field(None, ge=0, description="Dollars one run may spend.")
     budget_per_day: float | None = Field(None, ge=0, description="Dollars all runs may spend on a UTC day.")
     prices_file: Path | None = Field(None, description="Prices that add to or override the shipped ones.")

@@ -30,7 +30,8 @@ def _environment_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.setenv("CALLPIPELINE_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("CALLPIPELINE_STABLE_SECONDS", "0")
     monkeypatch.setenv("CALLPIPELINE_TRANSCRIBER", "sphinx")
-    monkeypatch.delenv("CALLPIPELINE_POSTGRES_URL", raising=False)
+    for name in ("CALLPIPELINE_POSTGRES_URL", "ASSEMBLYAI_API_KEY", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture

@@ -9,13 +9,12 @@ give.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 from callpipeline.audio.claims import claimed_duration
 from callpipeline.audio.decode import Recording, gather, open_recording
 from callpipeline.audio.levels import LevelMeter, LoudnessMeter
 from callpipeline.failures import CorruptAudio, EmptyFile, TooLong
-from callpipeline.model import AudioInfo
+from callpipeline.model import AudioInfo, Finding
 
 MIN_DECODED_SHARE = 0.5
 """Less than this share of the claimed duration is no basis for a verdict; more is, with a failed check."""
@@ -29,16 +28,6 @@ SILENT_SHARE = 0.99
 
 _BLOCK_SAMPLES = 500_000
 """Samples of all channels together that are measured at once (2 MB)."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One check of a recording: what was measured, and whether it is as it should be."""
-
-    name: str
-    passed: bool
-    message: str
-    value: float | None
 
 
 def probe(
@@ -150,13 +139,15 @@ def _refuse_damage(recording: Recording, duration: float, claimed: float | None)
 def _duration_matches_claim(info: AudioInfo) -> Finding:
     name = "duration_matches_claim"
     if info.claimed_duration is None:
-        return Finding(name, True, f"{info.duration:.1f} s decoded; the file states no length.", None)
+        return Finding(
+            name=name, passed=True, message=f"{info.duration:.1f} s decoded; the file states no length."
+        )
     difference = info.duration - info.claimed_duration
     passed = abs(difference) <= max(0.5, 0.02 * info.claimed_duration)
     message = f"{info.duration:.1f} s decoded, {info.claimed_duration:.1f} s claimed ({difference:+.1f} s)."
     if not passed:
         message += " The file is cut off or damaged." if difference < 0 else " The header is wrong."
-    return Finding(name, passed, message, round(difference, 3))
+    return Finding(name=name, passed=passed, message=message, value=round(difference, 3))
 
 
 def _not_clipped(info: AudioInfo) -> Finding:
@@ -164,7 +155,7 @@ def _not_clipped(info: AudioInfo) -> Finding:
     passed = worst <= CLIPPED_SHARE
     message = f"{worst:.2%} of the samples of the worst channel are at full scale"
     message += "." if passed else ": the recording level was too high, so words may be misheard."
-    return Finding("not_clipped", passed, message, worst)
+    return Finding(name="not_clipped", passed=passed, message=message, value=worst)
 
 
 def _not_silent(info: AudioInfo) -> Finding:
@@ -174,4 +165,4 @@ def _not_silent(info: AudioInfo) -> Finding:
     message = f"{silent:.0%} of the time is quiet on all channels; the loudest peak is {peak:.1f} dBFS."
     if not passed:
         message += " There is nothing to hear."
-    return Finding("not_silent", passed, message, round(silent, 4))
+    return Finding(name="not_silent", passed=passed, message=message, value=round(silent, 4))

@@ -126,6 +126,7 @@ class Case:
             info=inputs.get("raw_audio", AudioInfo),
             activity=inputs.get("speech_activity", SpeechActivity),
             language=self.language,
+            sha256=self.row.recording.sha256,
         )
 
     def stored(self, asset: str) -> Stored[Any] | None:

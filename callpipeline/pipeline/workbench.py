@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import TracebackType
 
 from callpipeline.intake.catalog import Catalog
-from callpipeline.model import AudioInfo
+from callpipeline.limits.retry import RetryPolicy
+from callpipeline.limits.slots import Limit
+from callpipeline.limits.supplies import Supplies, open_supplies
+from callpipeline.model import AudioInfo, Transcript
 from callpipeline.pipeline.workers import Workers
+from callpipeline.qa.redaction import redact_transcript
 from callpipeline.settings import Settings
 from callpipeline.speech.diarizers import diarizer
 from callpipeline.speech.diarizers.base import Diarizer
 from callpipeline.speech.engines import transcriber
-from callpipeline.speech.engines.base import Transcriber
+from callpipeline.speech.engines.base import EngineTools, RemoteTranscriber, Transcriber
 from callpipeline.store.results import ResultStore
 
 
@@ -21,15 +26,23 @@ from callpipeline.store.results import ResultStore
 class Workbench:
     """Supplies of one process. Engines are made at first use, so that a run that needs none loads none.
 
-    ``engine`` replaces the configured transcriber; benches and tests use it.
+    ``engine`` replaces the configured transcriber; benches and tests use it. ``run`` is the run's id in the
+    ledger and for its budget, ``slot_limit`` gives the size of a pool (Dagster's). ``force_paid``: transcribe
+    anew at a provider, and pay for it, what is there already.
     """
 
     settings: Settings
     engine: Transcriber | None = None
+    run: str = ""
+    slot_limit: Limit | None = None
+    force_paid: bool = False
     workers: Workers = field(init=False)
+    deadline: float | None = field(init=False)
 
     def __post_init__(self) -> None:
         self.workers = Workers(self.settings.workers)
+        allowed = self.settings.run_deadline
+        self.deadline = time.monotonic() + allowed if allowed else None
 
     @cached_property
     def store(self) -> ResultStore:
@@ -48,7 +61,30 @@ class Workbench:
         Raises:
             NotConfigured: the chosen engine cannot work here.
         """
-        return self.engine or transcriber(self.settings, self.workers.cpu)
+        return self.engine or transcriber(self.settings, self.tools)
+
+    @property
+    def tools(self) -> EngineTools:
+        """What engines are given."""
+        return EngineTools(
+            cpu=self.workers.cpu,
+            thread=self.workers.thread,
+            supplies=lambda: self.supplies,
+            clean=redact_transcript if self.settings.redact_pii else _as_it_is,
+            force_paid=self.force_paid,
+            deadline=self.deadline,
+        )
+
+    @cached_property
+    def supplies(self) -> Supplies:
+        """Slots, rates, ledger, prices and budgets, shared with all other processes."""
+        policy = RetryPolicy().scaled(self.settings.retry_delay_scale)
+        return open_supplies(self.settings, run=self.run, slot_limit=self.slot_limit, policy=policy)
+
+    async def disconnect(self) -> None:
+        """Close a provider's connections, in the event loop that used them."""
+        if isinstance(self.__dict__.get("transcriber"), RemoteTranscriber):
+            await self.__dict__["transcriber"].disconnect()
 
     def diarizer(self, info: AudioInfo) -> Diarizer:
         """The diarization engine for a recording of this shape."""
@@ -57,6 +93,8 @@ class Workbench:
     def close(self, *, kill: bool = False) -> None:
         """Give back workers and database handles."""
         self.workers.close(kill=kill)
+        if "supplies" in self.__dict__:
+            self.supplies.close()
         if "catalog" in self.__dict__:
             self.catalog.close()
 
@@ -67,3 +105,7 @@ class Workbench:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close(kill=kind is not None)
+
+
+def _as_it_is(transcript: Transcript) -> Transcript:
+    return transcript

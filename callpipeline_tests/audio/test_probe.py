@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from callpipeline.audio.decode import Samples
-from callpipeline.audio.probe import Finding, findings, probe
+from callpipeline.audio.probe import findings, probe
 from callpipeline.failures import BadInput, CorruptAudio, EmptyFile, NotAudio, SourceUnavailable, TooLong
-from callpipeline.model import AudioInfo
+from callpipeline.model import AudioInfo, Finding
 from callpipeline_tests.audio.conftest import TEN_HOURS, Write, examine, place, tone
 
 

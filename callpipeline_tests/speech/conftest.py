@@ -15,8 +15,9 @@ import pytest
 from callpipeline.audio.decode import read
 from callpipeline.audio.probe import probe
 from callpipeline.audio.vad import speech_activity
+from callpipeline.limits.supplies import Supplies
 from callpipeline.pipeline.workers import Workers
-from callpipeline.speech.engines.base import CpuRunner, SpeechJob
+from callpipeline.speech.engines.base import CpuRunner, EngineTools, SpeechJob
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -39,6 +40,15 @@ def job_of(path: Path, language: str = "en") -> SpeechJob:
     """Probe a file and find its speech, as the stages before an engine do."""
     info = probe(path, max_duration=36_000, max_bytes=2**30)
     return SpeechJob(path.stem, path, info, speech_activity(path, info), language)
+
+
+def tools_of(cpu: CpuRunner) -> EngineTools:
+    """Return what an engine gets that works on this machine alone."""
+
+    def none() -> Supplies:
+        raise AssertionError("a local engine asked for a provider's limits")
+
+    return EngineTools(cpu=cpu, thread=cpu, supplies=none, clean=lambda transcript: transcript)
 
 
 def sample(name: str) -> Call:

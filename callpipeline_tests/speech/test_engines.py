@@ -12,7 +12,7 @@ from callpipeline.settings import Settings
 from callpipeline.speech.diarizers import diarizer
 from callpipeline.speech.engines import available, transcriber
 from callpipeline.speech.engines.base import CpuRunner
-from callpipeline_tests.speech.conftest import Call
+from callpipeline_tests.speech.conftest import Call, tools_of
 from callpipeline_tests.tiny_whisper import tiny_whisper
 
 
@@ -22,7 +22,7 @@ def _empty_hub_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_auto_takes_the_demo_engine_when_there_are_no_weights(here: CpuRunner) -> None:
-    engine = transcriber(Settings(transcriber="auto"), here)
+    engine = transcriber(Settings(transcriber="auto"), tools_of(here))
     assert engine.name == "sphinx"
     assert engine.demo
     assert not engine.remote
@@ -30,7 +30,10 @@ def test_auto_takes_the_demo_engine_when_there_are_no_weights(here: CpuRunner) -
 
 def test_auto_takes_whisper_when_its_weights_are_here(here: CpuRunner, tmp_path: Path) -> None:
     weights = tiny_whisper(tmp_path / "model", " hello")
-    assert transcriber(Settings(transcriber="auto", whisper_model=str(weights)), here).name == "whisper"
+    assert (
+        transcriber(Settings(transcriber="auto", whisper_model=str(weights)), tools_of(here)).name
+        == "whisper"
+    )
 
 
 def test_auto_takes_whisper_from_the_hub_cache(
@@ -44,20 +47,35 @@ def test_auto_takes_whisper_from_the_hub_cache(
     (repository / "refs" / "main").write_text(commit)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
 
-    assert transcriber(Settings(transcriber="auto", whisper_model="tiny.en"), here).name == "whisper"
-    assert transcriber(Settings(transcriber="auto", whisper_model="small.en"), here).name == "sphinx"
+    assert (
+        transcriber(Settings(transcriber="auto", whisper_model="tiny.en"), tools_of(here)).name == "whisper"
+    )
+    assert (
+        transcriber(Settings(transcriber="auto", whisper_model="small.en"), tools_of(here)).name == "sphinx"
+    )
 
 
 def test_a_half_downloaded_model_is_not_taken(here: CpuRunner, tmp_path: Path) -> None:
     weights = tiny_whisper(tmp_path / "model", " hello")
     (weights / "model.bin").unlink()
-    assert transcriber(Settings(transcriber="auto", whisper_model=str(weights)), here).name == "sphinx"
+    assert (
+        transcriber(Settings(transcriber="auto", whisper_model=str(weights)), tools_of(here)).name == "sphinx"
+    )
+
+
+def test_auto_takes_assemblyai_when_its_key_is_set_and_never_openai(
+    here: CpuRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "a key")
+    assert transcriber(Settings(transcriber="auto"), tools_of(here)).name == "sphinx"
+    monkeypatch.setenv("ASSEMBLYAI_API_KEY", "a key")
+    assert transcriber(Settings(transcriber="auto"), tools_of(here)).name == "assemblyai"
 
 
 @pytest.mark.parametrize("name", ["assemblyai", "openai"])
-def test_a_cloud_engine_is_known_and_says_when_it_comes(name: str, here: CpuRunner) -> None:
-    with pytest.raises(NotConfigured, match=f"{name}.*next version"):
-        transcriber(Settings(transcriber=name), here)
+def test_a_cloud_engine_without_a_key_says_which_variable_to_set(name: str, here: CpuRunner) -> None:
+    with pytest.raises(NotConfigured, match=f"{name.upper()}_API_KEY"):
+        transcriber(Settings(transcriber=name), tools_of(here))
 
 
 def test_doctor_lists_every_engine_and_the_chosen_ones() -> None:

@@ -15,13 +15,13 @@ from callpipeline.model import Transcript
 from callpipeline.settings import Settings
 from callpipeline.speech.engines import transcriber
 from callpipeline.speech.engines.base import CpuRunner, SpeechJob
-from callpipeline_tests.speech.conftest import Call
+from callpipeline_tests.speech.conftest import Call, tools_of
 
 WORST_WER = {"stereo_call": 0.25, "telephone_call": 0.30}
 
 
 def transcribe(job: SpeechJob, cpu: CpuRunner) -> Transcript:
-    return asyncio.run(transcriber(Settings(transcriber="sphinx"), cpu).transcribe(job))
+    return asyncio.run(transcriber(Settings(transcriber="sphinx"), tools_of(cpu)).transcribe(job))
 
 
 def plain(text: str) -> str:

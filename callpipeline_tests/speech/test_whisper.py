@@ -16,7 +16,7 @@ from callpipeline.model import Transcript
 from callpipeline.settings import Settings
 from callpipeline.speech.engines import transcriber
 from callpipeline.speech.engines.base import CpuRunner, SpeechJob
-from callpipeline_tests.speech.conftest import Call, job_of, write_wav
+from callpipeline_tests.speech.conftest import Call, job_of, tools_of, write_wav
 from callpipeline_tests.tiny_whisper import tiny_whisper
 
 SAID = " hello world this is a test call"
@@ -51,7 +51,7 @@ def with_model(model: str | Path, **settings: object) -> Settings:
 
 
 def transcribe(job: SpeechJob, model: Path, cpu: CpuRunner, **settings: object) -> Transcript:
-    return asyncio.run(transcriber(with_model(model, **settings), cpu).transcribe(job))
+    return asyncio.run(transcriber(with_model(model, **settings), tools_of(cpu)).transcribe(job))
 
 
 def text_of(transcript: Transcript, channel: int | None) -> str:
@@ -133,7 +133,7 @@ def test_recordings_share_one_model(
     stereo_call: Call, one_voice_call: Call, english: Path, here: CpuRunner
 ) -> None:
     async def both() -> list[Transcript]:
-        engine = transcriber(with_model(english), here)
+        engine = transcriber(with_model(english), tools_of(here))
         return await asyncio.gather(*(engine.transcribe(c.job) for c in (stereo_call, one_voice_call)))
 
     first, second = asyncio.run(both())
@@ -198,5 +198,5 @@ def test_a_model_name_that_does_not_exist_lists_those_that_do(
 
 
 def test_the_version_changes_with_the_model(english: Path, multilingual: Path, here: CpuRunner) -> None:
-    versions = {transcriber(with_model(model), here).version for model in (english, multilingual)}
+    versions = {transcriber(with_model(model), tools_of(here)).version for model in (english, multilingual)}
     assert len(versions) == 2

@@ -10,67 +10,75 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from callpipeline.failures import NotConfigured
 from callpipeline.settings import Settings, TranscriberName
-from callpipeline.speech.engines.base import CpuRunner, EngineStatus, Transcriber
+from callpipeline.speech.engines.base import EngineStatus, EngineTools, Transcriber
 
-Factory = Callable[[Settings, CpuRunner], Transcriber]
+Factory = Callable[[Settings, EngineTools], Transcriber]
 
 
-def _sphinx(settings: Settings, cpu: CpuRunner) -> Transcriber:
+def _sphinx(settings: Settings, tools: EngineTools) -> Transcriber:
     from callpipeline.speech.engines.sphinx import SphinxTranscriber
 
-    return SphinxTranscriber(settings, cpu)
+    return SphinxTranscriber(settings, tools.cpu)
 
 
-def _whisper(settings: Settings, cpu: CpuRunner) -> Transcriber:
+def _whisper(settings: Settings, tools: EngineTools) -> Transcriber:
     from callpipeline.speech.engines.whisper import WhisperTranscriber
 
     folder = Path(settings.whisper_model).expanduser()
     if folder.is_absolute() and not folder.exists():
         status = _whisper_status(settings)
         raise NotConfigured(f"{status.detail}.", hint=status.hint)
-    return WhisperTranscriber(settings, cpu)
+    return WhisperTranscriber(settings, tools.cpu)
 
 
-def _next_version(name: TranscriberName) -> Factory:
-    def refuse(settings: Settings, cpu: CpuRunner) -> Transcriber:
-        raise NotConfigured(
-            f"the transcription engine {name.value!r} comes with the next version of callpipeline.",
-            hint="Until then set CALLPIPELINE_TRANSCRIBER=whisper, or auto.",
-        )
+def _assemblyai(settings: Settings, tools: EngineTools) -> Transcriber:
+    from callpipeline.speech.engines.assemblyai import AssemblyAITranscriber
 
-    return refuse
+    return AssemblyAITranscriber(settings, tools)
+
+
+def _openai(settings: Settings, tools: EngineTools) -> Transcriber:
+    from callpipeline.speech.engines.openai import OpenAITranscriber
+
+    return OpenAITranscriber(settings, tools)
 
 
 TRANSCRIBERS: dict[TranscriberName, Factory] = {
     TranscriberName.WHISPER: _whisper,
     TranscriberName.SPHINX: _sphinx,
-    TranscriberName.ASSEMBLYAI: _next_version(TranscriberName.ASSEMBLYAI),
-    TranscriberName.OPENAI: _next_version(TranscriberName.OPENAI),
+    TranscriberName.ASSEMBLYAI: _assemblyai,
+    TranscriberName.OPENAI: _openai,
 }
 
 
 def chosen(settings: Settings) -> TranscriberName:
     """Return the engine that ``settings`` lead to: the named one, or under ``auto`` the best that works here.
 
-    ``auto`` takes Whisper only when its weights are on this machine: it never downloads by surprise.
+    ``auto`` takes AssemblyAI when its key is set, Whisper when its weights are on this machine (it never
+    downloads by surprise), else the demo engine. It never takes OpenAI: that key is set for other ends too,
+    and calls are not sent away by surprise either.
     """
     if settings.transcriber is not TranscriberName.AUTO:
         return settings.transcriber
+    if settings.assemblyai_api_key is not None:
+        return TranscriberName.ASSEMBLYAI
     from callpipeline.speech.engines.whisper_weights import local_weights
 
     has_weights = local_weights(settings.whisper_model) is not None
     return TranscriberName.WHISPER if has_weights else TranscriberName.SPHINX
 
 
-def transcriber(settings: Settings, cpu: CpuRunner) -> Transcriber:
+def transcriber(settings: Settings, tools: EngineTools) -> Transcriber:
     """Return the transcription engine of these settings.
 
     Raises:
-        NotConfigured: a known engine that this version does not have.
+        NotConfigured: the engine cannot work here: its key, package or weights are missing.
     """
-    return TRANSCRIBERS[chosen(settings)](settings, cpu)
+    return TRANSCRIBERS[chosen(settings)](settings, tools)
 
 
 def available(settings: Settings) -> list[EngineStatus]:
@@ -78,19 +86,31 @@ def available(settings: Settings) -> list[EngineStatus]:
     from callpipeline.speech.diarizers import available as diarizers
 
     name = chosen(settings)
-    found = (_whisper_status(settings), _sphinx_status(settings), *map(_later, _CLOUD))
+    found = (
+        _cloud_status(
+            TranscriberName.ASSEMBLYAI,
+            settings.assemblyai_api_key,
+            settings.assemblyai_base_url,
+            "ASSEMBLYAI_API_KEY",
+        ),
+        _cloud_status(
+            TranscriberName.OPENAI, settings.openai_api_key, settings.openai_base_url, "OPENAI_API_KEY"
+        ),
+        _whisper_status(settings),
+        _sphinx_status(settings),
+    )
     return [
         EngineStatus(s.name, s.kind, s.ready, s.detail, s.hint, chosen=s.name == name.value) for s in found
     ] + diarizers(settings)
 
 
-_CLOUD = (TranscriberName.ASSEMBLYAI, TranscriberName.OPENAI)
-
-
-def _later(name: TranscriberName) -> EngineStatus:
-    return EngineStatus(
-        name.value, "transcription", False, "comes with the next version", "Use whisper or sphinx until then."
-    )
+def _cloud_status(name: TranscriberName, key: SecretStr | None, address: str, variable: str) -> EngineStatus:
+    if find_spec(name.value) is None:
+        hint = "Install it: pip install 'callpipeline[cloud]'."
+        return EngineStatus(name.value, "transcription", False, f"the package {name.value} is missing", hint)
+    if key is None:
+        return EngineStatus(name.value, "transcription", False, "no API key", f"Set {variable}.")
+    return EngineStatus(name.value, "transcription", True, f"cloud, {address}: audio leaves this machine")
 
 
 def _sphinx_status(settings: Settings) -> EngineStatus:

@@ -9,16 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar, runtime_checkable
 
-from callpipeline.model import AudioInfo, SpeechActivity, Transcript
+from callpipeline.model import AudioInfo, Finding, SpeechActivity, Transcript
+
+if TYPE_CHECKING:
+    from callpipeline.limits.supplies import Supplies
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class CpuRunner(Protocol):
-    """Runs a function in a worker process. It and its arguments must be importable and picklable."""
+    """Runs a function elsewhere: in a worker process (it and its arguments must be picklable), or a thread."""
 
     async def __call__(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what ``fn`` returns, or raise what it raises."""
@@ -27,13 +30,39 @@ class CpuRunner(Protocol):
 
 @dataclass(frozen=True)
 class SpeechJob:
-    """One recording for a speech engine: the original bytes and what the stages above found out."""
+    """One recording for a speech engine: the original bytes and what the stages above found out.
+
+    ``sha256`` of the bytes names the recording in requests that are paid for; without it ``key`` does.
+    """
 
     key: str
     path: Path
     info: AudioInfo
     activity: SpeechActivity
     language: str
+    sha256: str = ""
+
+    @property
+    def identity(self) -> str:
+        """What names the recording's bytes for good."""
+        return self.sha256 or self.key
+
+
+@dataclass(frozen=True)
+class EngineTools:
+    """What an engine may need beside its settings.
+
+    ``supplies`` opens the limits, the ledger and the prices at first use. ``clean`` is applied to a
+    provider's text before any of it is written down. ``force_paid``: buy again what was bought before.
+    ``deadline``: when to stop making calls, by ``time.monotonic()``.
+    """
+
+    cpu: CpuRunner
+    thread: CpuRunner
+    supplies: Callable[[], Supplies]
+    clean: Callable[[Transcript], Transcript]
+    force_paid: bool = False
+    deadline: float | None = None
 
 
 class Transcriber(Protocol):
@@ -70,6 +99,39 @@ class Transcriber(Protocol):
         Raises:
             CallPipelineError: a failure of ``failures``; never an empty transcript in place of one.
         """
+        ...
+
+
+@dataclass(frozen=True)
+class PlannedCall:
+    """One paid request that a recording needs, worked out before anything is sent.
+
+    ``seconds`` of audio as they are charged, ``cost`` in dollars, ``bytes`` on disk while it is sent.
+    """
+
+    request_hash: str
+    provider: str
+    pool: str
+    model: str
+    seconds: float
+    cost: float
+    bytes: int = 0
+
+
+@runtime_checkable
+class RemoteTranscriber(Transcriber, Protocol):
+    """A transcription engine at a provider: it can say before what it will send, and whether it may."""
+
+    def planned(self, job: SpeechJob) -> tuple[PlannedCall, ...]:
+        """Return the paid requests that ``transcribe`` would make for a recording. Sends nothing."""
+        ...
+
+    async def probe(self) -> tuple[Finding, ...]:
+        """Ask the provider, for nothing, whether the key is accepted and the models are served."""
+        ...
+
+    async def disconnect(self) -> None:
+        """Close connections of the running event loop."""
         ...
 
 
