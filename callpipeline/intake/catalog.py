@@ -15,7 +15,6 @@ from types import TracebackType
 from typing import Any
 
 from callpipeline.intake import arrivals
-from callpipeline.intake.database import Database
 from callpipeline.intake.records import (
     Applied,
     CatalogRow,
@@ -29,6 +28,7 @@ from callpipeline.intake.records import (
     State,
     Waiting,
 )
+from callpipeline.intake.tables import open_tables
 from callpipeline.model import CallMetadata
 
 _RECORDING = "key, sha256, seq, kind, state, plan, updated_at, error_class, message, permanent"
@@ -54,7 +54,7 @@ class Catalog:
 
     def __init__(self, path: Path, *, key_length: int = arrivals.KEY_LENGTH) -> None:
         self.path = path
-        self._database = Database(path)
+        self._database = open_tables(path)
         self._key_length = key_length
 
     def __enter__(self) -> Catalog:

@@ -21,7 +21,7 @@ from typing import Any
 from callpipeline.intake.formats import decode_text, display
 from callpipeline.model import CallMetadata, Role
 
-METADATA_VERSION = "1"
+METADATA_VERSION = "2"
 """Goes up when the same files would give other metadata, so that a scan works them out anew."""
 
 _TEXT_FIELDS = frozenset(CallMetadata.model_fields) - {"channel_roles", "extra"}

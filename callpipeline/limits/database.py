@@ -1,15 +1,14 @@
 """The same few tables in SQLite on one host or in Postgres for many, behind one small interface.
 
 SQL here is the part that both understand: ``?`` for values, ``ON CONFLICT``, ``RETURNING``, types
-``TEXT``, ``BIGINT`` and ``DOUBLE PRECISION``. What belongs here: connections, transactions, clocks. What does
-not: what the tables mean. SQLite's WAL needs a file system of this host (no NFS).
+``TEXT``, ``BIGINT`` and ``DOUBLE PRECISION``. What belongs here: transactions and clocks that both have. What
+does not: what the tables mean, and how a SQLite file is opened and shared (``store.database``).
 """
 
 from __future__ import annotations
 
-import os
+import re
 import sqlite3
-import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -18,10 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from callpipeline.failures import NotConfigured
 from callpipeline.limits.postgres import Connection, lock_name
-
-_BUSY_SECONDS = 30.0
+from callpipeline.store.database import SqliteFile
 
 Value = str | int | float | None
 Row = tuple[Any, ...]
@@ -41,7 +38,10 @@ class Session(Protocol):
 
 
 class Database(ABC):
-    """Tables that several processes use at once. ``schema`` is run when they are missing."""
+    """Tables that several processes use at once.
+
+    ``schema`` is run when some are missing: ``CREATE TABLE IF NOT EXISTS``, and the same for indexes.
+    """
 
     @abstractmethod
     def changing(self, turn: str) -> AbstractContextManager[Session]:
@@ -72,10 +72,7 @@ def open_database(url: str | None, path: Path, schema: str, *, durable: bool = T
 
 
 class SqliteDatabase(Database):
-    """One connection a process, opened when first used; its threads take turns, a transaction each.
-
-    ``clock`` is the steady one, which all processes of this host share.
-    """
+    """Tables in a SQLite file. ``clock`` is the steady one, which all processes of this host share."""
 
     def __init__(
         self,
@@ -85,72 +82,24 @@ class SqliteDatabase(Database):
         durable: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.path = path
+        self._file = SqliteFile(path, schema, synchronous="FULL" if durable else "OFF")
         self._clock = clock
-        self._schema = schema
-        self._durable = durable
-        self._mutex = threading.RLock()
-        self._connection: sqlite3.Connection | None = None
-        self._pid = -1
-        self._of_parents: list[sqlite3.Connection] = []
 
-    def changing(self, turn: str) -> AbstractContextManager[Session]:
+    @contextmanager
+    def changing(self, turn: str) -> Iterator[Session]:
         """Open a writing transaction; SQLite has one writer at a time, whatever its ``turn``."""
-        return self._transaction("BEGIN IMMEDIATE")
+        with self._file.changing() as connection:
+            yield _SqliteSession(connection, self._clock)
 
-    def reading(self) -> AbstractContextManager[Session]:
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
         """Open a transaction that sees one state of the file."""
-        return self._transaction("BEGIN")
+        with self._file.reading() as connection:
+            yield _SqliteSession(connection, self._clock)
 
     def close(self) -> None:
         """Close the connection; it opens again when needed."""
-        with self._mutex:
-            if self._connection is not None and self._pid == os.getpid():
-                self._connection.close()
-            self._connection = None
-
-    @contextmanager
-    def _transaction(self, begin: str) -> Iterator[Session]:
-        with self._mutex:
-            connection = self._open()
-            connection.execute(begin)
-            try:
-                yield _SqliteSession(connection, self._clock)
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-
-    def _open(self) -> sqlite3.Connection:
-        if self._connection is None or self._pid != os.getpid():
-            if self._connection is not None:
-                self._of_parents.append(self._connection)  # closing it here would break the parent's locks
-            self._connection = self._connect()
-            self._pid = os.getpid()
-        return self._connection
-
-    def _connect(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(
-            self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
-        try:
-            _use_wal(connection)
-            connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'OFF'}")
-            connection.execute("BEGIN IMMEDIATE")
-            for statement in filter(str.strip, self._schema.split(";")):
-                connection.execute(statement)
-            connection.execute("COMMIT")
-        except sqlite3.DatabaseError as error:
-            connection.close()
-            if isinstance(error, sqlite3.OperationalError):
-                raise
-            raise NotConfigured(f"{self.path} is damaged ({error}).", hint="Move it away.") from error
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+        self._file.close()
 
 
 class _SqliteSession:
@@ -175,20 +124,6 @@ def _boot() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return "boot"
-
-
-def _use_wal(connection: sqlite3.Connection) -> None:
-    """Switch to WAL. SQLite does not wait for others here, so this does."""
-    end = time.monotonic() + _BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL").fetchall()
-        except sqlite3.OperationalError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.02)
-        else:
-            return
 
 
 # --- Postgres -----------------------------------------------------------------------------------------------
@@ -223,6 +158,11 @@ class _Tables(Connection):
         self._schema = schema
 
     def on_open(self, cursor: Any) -> None:
+        # Making an index waits for all who write to its table, and they for it, even where there is one.
+        names = re.findall(r"IF NOT EXISTS (\w+)", self._schema)
+        cursor.execute("SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest(%s) AS name", (names,))
+        if cursor.fetchone()[0]:
+            return
         number, _ = lock_name("tables")
         cursor.execute(f"BEGIN; SELECT pg_advisory_xact_lock({number}); {self._schema}; COMMIT")
 
