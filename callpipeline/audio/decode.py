@@ -40,6 +40,9 @@ CONTAINERS = (
 concat, dash, sdp ...) and those that take any text or picture (tty, image2 ...)."""
 
 MAX_CHANNELS = 64
+_MAX_PLANES = 7
+"""PyAV 18.1 reads past the end of a frame's list of planes once all its 8 places are taken, and the process dies."""
+
 MAX_SAMPLE_RATE = 768_000
 LARGEST = 16.0
 """Samples beyond this (24 dB over full scale) are broken numbers, not loud sound."""
@@ -69,7 +72,7 @@ class Recording:
         return int(self.stream.codec_context.channels)
 
     def frames(self, rate: int | None = None) -> Iterator[AudioFrame]:
-        """Yield planar float frames of one layout and rate: the first frame's, or the given ``rate``.
+        """Yield float frames of one layout and rate: the first frame's, or the given ``rate``.
 
         A stream may change its rate or layout on the way (joined mp3 files do): it is converted to the first.
         """
@@ -100,7 +103,7 @@ class Recording:
 
 
 class _Conversion:
-    """Any frames to planar float of one rate and layout; starts anew when the input changes its kind."""
+    """Any frames to float of one rate and layout; starts anew when the input changes its kind."""
 
     def __init__(self, rate: int | None) -> None:
         self._rate = rate
@@ -116,7 +119,8 @@ class _Conversion:
             yield from self.rest()
             self._rate = self._rate or frame.sample_rate
             self._layout = self._layout or frame.layout
-            self._resampler = AudioResampler(format="fltp", layout=self._layout, rate=self._rate)
+            form = "fltp" if self._layout.nb_channels <= _MAX_PLANES else "flt"
+            self._resampler = AudioResampler(format=form, layout=self._layout, rate=self._rate)
             self._kind = kind
         frame.pts = None
         yield from self._resampler.resample(frame)
@@ -217,8 +221,10 @@ def _reason(error: Exception) -> str:
 
 
 def samples_of(frame: AudioFrame) -> Samples:
-    """Return the samples of a planar float frame; what float formats may hold beyond sound becomes sound."""
+    """Return the samples of a float frame; what float formats may hold beyond sound becomes sound."""
     samples = np.asarray(frame.to_ndarray(), dtype=np.float32)
+    if not frame.format.is_planar:
+        samples = samples.reshape(-1, frame.layout.nb_channels).T
     if samples.size and not max(samples.max(), -samples.min()) <= LARGEST:
         samples = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0).clip(-LARGEST, LARGEST)
     return samples

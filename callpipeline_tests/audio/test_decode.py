@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import wave
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from callpipeline.audio.decode import blocks, display_name, read
 from callpipeline.failures import EmptyFile, NotAudio, SourceUnavailable
-from callpipeline_tests.audio.conftest import Write, tone
+from callpipeline_tests.audio.conftest import Write, examine, tone
 
 
 @pytest.mark.parametrize("rate", [None, 16_000, 11_025])
@@ -120,3 +121,18 @@ def test_a_playlist_cannot_make_us_read_other_files(write: Write, tmp_path: Path
     for path in (concat, hls):
         with pytest.raises(NotAudio):
             next(blocks(path))
+
+
+@pytest.mark.parametrize("channels", [7, 8, 9, 16])
+def test_many_channels_are_read(tmp_path: Path, channels: int) -> None:
+    samples = tone(1.0, 8000, channels)
+    path = tmp_path / "room.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes((samples.T * 32_768).astype("<i2").tobytes())
+
+    np.testing.assert_allclose(read(path, rate=8000), samples, atol=1.01 / 32_768)
+    info = examine(path)
+    assert (info.channels, info.duration, len(info.levels)) == (channels, 1.0, channels)
