@@ -121,6 +121,10 @@ class NetworkFailed(CallFailed):
     error_class = "network"
 
 
+class NotReached(NetworkFailed):
+    """No connection was made, so nothing was sent and nothing is charged."""
+
+
 class ProviderFailed(CallFailed):
     """The provider answered that it failed, or answered nonsense."""
 
@@ -133,18 +137,22 @@ class CorruptChunk(CallFailed):
     error_class = "corrupt_chunk"
 
 
-class AuthenticationFailed(CallFailed):
+class AccountRefused(CallFailed):
+    """The provider refuses the account: no call is tried again. The recording is fine, so the next run takes it."""
+
+    permanent = True
+
+
+class AuthenticationFailed(AccountRefused):
     """The provider refuses the key."""
 
     error_class = "authentication"
-    permanent = True
 
 
-class QuotaExceeded(CallFailed):
+class QuotaExceeded(AccountRefused):
     """The account has no credit left; waiting does not help."""
 
     error_class = "quota"
-    permanent = True
 
 
 class BadRequest(CallFailed):
@@ -208,13 +216,13 @@ class Recorded(CallPipelineError):
 
 
 def describe(error: BaseException) -> tuple[str, str, bool]:
-    """Return (error_class, message, permanent) of any exception.
+    """Return (error_class, message, permanent) of any exception; permanent = the same recording will fail again.
 
     Unknown exceptions count as transient ``internal:<type>``: a bug or a hiccup must not mark a recording as
     unusable for ever.
     """
     if isinstance(error, CallPipelineError):
-        return error.error_class, str(error), error.permanent
+        return error.error_class, str(error), error.permanent and not isinstance(error, AccountRefused)
     if isinstance(error, MemoryError):
         return ResourceExhausted.error_class, "out of memory", False
     if isinstance(error, OSError) and error.errno == 28:

@@ -13,9 +13,10 @@ import math
 import re
 import tomllib
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -140,6 +141,23 @@ class Totals(Record):
         return self.settled + self.open + self.unsure
 
 
+class Grouping(StrEnum):
+    """What charges can be added up by."""
+
+    RECORDING = "recording"
+    RUN = "run"
+    DAY = "day"
+    PROVIDER = "provider"
+    MODEL = "model"
+
+
+class Share(Totals):
+    """What was spent on one recording, run ... (``name``), and in how many calls."""
+
+    name: str
+    calls: int
+
+
 class Costs:
     """Charges and budgets of one run, in the ledger's database. All methods block for a moment."""
 
@@ -164,6 +182,11 @@ class Costs:
             self._check(session, estimate, now)
             _insert(session, request_hash, provider, model, recording, self.run, "open", estimate, now)
 
+    def lost(self, request_hash: str) -> None:
+        """Keep what was reserved for a try whose answer never came: it may have been paid."""
+        with self._database.changing(TURN) as session:
+            doubt(session, request_hash)
+
     def check(self, estimate: float) -> None:
         """Raise what ``reserve`` would raise, and write nothing: for a look ahead over a whole run."""
         with self._database.reading() as session:
@@ -174,13 +197,42 @@ class Costs:
         with self._database.reading() as session:
             return _totals(session, run=run, day=day)
 
-    def by(self, what: str) -> dict[str, float]:
-        """Add up charges by ``recording``, ``run``, ``day``, ``provider`` or ``model``."""
-        if what not in ("recording", "run", "day", "provider", "model"):
-            raise ValueError(what)
+    def spent(self, *, but: Collection[str] = ()) -> tuple[float, float]:
+        """Return what this run, and what all runs on this UTC day, have spent or reserved.
+
+        Open estimates of the requests ``but`` do not count: reserving for them anew takes these over.
+        """
+        taken_over = (
+            f"AND NOT (state = 'open' AND request_hash IN ({', '.join('?' * len(but))}))" if but else ""
+        )
         with self._database.reading() as session:
-            rows = session.execute(f"SELECT {what}, sum(cost) FROM charges GROUP BY {what} ORDER BY {what}")
-        return {str(name or ""): float(cost) for name, cost in rows}
+            sums = [
+                session.execute(f"SELECT sum(cost) FROM charges WHERE {name} = ? {taken_over}", (value, *but))
+                for name, value in (("run", self.run), ("day", day_of(session.now())))
+            ]
+        run, day = (float(rows[0][0] or 0.0) for rows in sums)
+        return run, day
+
+    def today(self) -> Totals:
+        """Add up the charges of the UTC day that it is for the ledger."""
+        with self._database.reading() as session:
+            return _totals(session, day=day_of(session.now()))
+
+    def by(self, what: Grouping) -> list[Share]:
+        """Add up charges by recording, run, day, provider or model, in order of their names."""
+        with self._database.reading() as session:
+            rows = session.execute(
+                f"SELECT {what.value}, count(DISTINCT request_hash),"
+                " sum(CASE WHEN state = 'settled' THEN cost ELSE 0 END),"
+                " sum(CASE WHEN state = 'open' THEN cost ELSE 0 END),"
+                " sum(CASE WHEN state = 'unsure' THEN cost ELSE 0 END)"
+                f" FROM charges GROUP BY {what.value}"
+            )
+        shares = (
+            Share(name=name or "", calls=calls, settled=settled, open=open_, unsure=unsure)
+            for name, calls, settled, open_, unsure in rows
+        )
+        return sorted(shares, key=lambda share: share.name)
 
     def _check(self, session: Session, estimate: float, now: float) -> None:
         day = day_of(now)
@@ -244,14 +296,14 @@ def _within(budget: float | None, spent: float, estimate: float, whose: str) -> 
     if budget is None or spent + estimate <= budget + _ROUNDING:
         return
     raise BudgetExceeded(
-        f"The next call would cost about ${_dollars(estimate)}; ${_dollars(spent)} of the ${_dollars(budget)}"
+        f"The next call would cost about ${dollars(estimate)}; ${dollars(spent)} of the ${dollars(budget)}"
         f" for {whose} are spent or reserved, so it was not made.",
         hint="Raise CALLPIPELINE_BUDGET_PER_RUN or CALLPIPELINE_BUDGET_PER_DAY, or go on another day.",
     )
 
 
-def _dollars(amount: float) -> str:
-    """Two digits, and more where two would hide a small amount."""
+def dollars(amount: float) -> str:
+    """Write an amount with two digits, and with more where two would hide a small one."""
     digits = 2 if amount >= 1 or amount <= 0 else min(8, 1 - math.floor(math.log10(amount)))
     return f"{amount:.{max(2, digits)}f}"
 

@@ -13,17 +13,24 @@ import random
 import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, TypeVar
 
-from callpipeline.failures import CallPipelineError, DeadlineExceeded, NetworkFailed, RateLimited
+from callpipeline.failures import (
+    CallPipelineError,
+    DeadlineExceeded,
+    NetworkFailed,
+    NotReached,
+    ProviderFailed,
+    RateLimited,
+)
 from callpipeline.limits.answers import allowances
 from callpipeline.limits.costs import Costs
-from callpipeline.limits.rates import Rates
+from callpipeline.limits.rates import Rates, Reservation
 from callpipeline.limits.retry import RetryPolicy, Sleep, retrying
 from callpipeline.limits.slots import Slots
-from callpipeline.limits.worker import Worker
+from callpipeline.limits.worker import Turns, Worker
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +46,8 @@ class CallRequest:
 
     ``tokens_estimate``: what the rate limit will count, rather too high. ``cost_estimate``: dollars to
     reserve from the budgets before the first try; 0 for requests that cost nothing (polling, uploads).
-    ``timeout``: seconds for one try. ``deadline``: when to give up with all its waits, by
+    ``one_shot``: the provider keeps no job to look for, so each try whose answer is lost may have been paid, and
+    counts. ``timeout``: seconds for one try. ``deadline``: when to give up with all its waits, by
     ``time.monotonic()``.
     """
 
@@ -49,6 +57,7 @@ class CallRequest:
     model: str = ""
     tokens_estimate: float = 0.0
     cost_estimate: float = 0.0
+    one_shot: bool = False
     timeout: float = 600.0
     deadline: float | None = None
 
@@ -69,9 +78,11 @@ class GateStats:
     calls: int = 0
     retries: int = 0
     waiting: int = 0
-    """Calls that wait for a slot, a rate or a retry now."""
+    """Calls that wait for their turn, a slot, a rate or a retry now."""
     in_flight: int = 0
     """Calls that are with the provider now."""
+    queue_seconds: float = 0.0
+    """Behind other calls of this process."""
     slot_seconds: float = 0.0
     rate_seconds: float = 0.0
     retry_seconds: float = 0.0
@@ -109,6 +120,7 @@ class Gate:
         self._sleep = sleep
         self._chance = chance
         self._worker = Worker("costs")
+        self._turns = Turns()
 
     async def call(
         self,
@@ -141,7 +153,7 @@ class Gate:
                     self._policy,
                     sleep=lambda seconds: self._back_off(stats, seconds),
                     chance=self._chance,
-                    on_retry=lambda error, delay: self._on_retry(pool, request, error, delay),
+                    on_retry=lambda error, delay: self._on_retry(provider, pool, request, error, delay),
                 )
         except BaseException as error:
             stats.outcomes[_outcome(error)] += 1
@@ -186,10 +198,7 @@ class Gate:
         slot: bool,
     ) -> Answer[T]:
         stats = self.stats[pool]
-        what = request.recording or request.purpose
-        async with self.slot(pool, what=what, key=request.request_hash) if slot else nullcontext():
-            with _counted(stats, "waiting", "rate_seconds"):
-                reservation = await self._rates.reserve(pool, request.tokens_estimate)
+        async with self._admitted(pool, request, slot) as reservation:
             try:
                 with _counted(stats, "in_flight", "call_seconds"):
                     answer = await _in_time(provider, request.timeout, send)
@@ -202,6 +211,25 @@ class Gate:
         stats.tokens += request.tokens_estimate if answer.tokens is None else answer.tokens
         self._rates.observe(pool, allowances(answer.headers))
         return answer
+
+    @asynccontextmanager
+    async def _admitted(self, pool: str, request: CallRequest, slot: bool) -> AsyncIterator[Reservation]:
+        """Begin the block when the call may start, with a slot held for it if it needs one.
+
+        One call of a process at a time looks for both. Were all to take their slots first, those that wait
+        for the rate would hold them all, and every process would look for a free one all the time.
+        """
+        stats = self.stats[pool]
+        async with AsyncExitStack() as held:
+            async with AsyncExitStack() as first:
+                if slot:
+                    with _counted(stats, "waiting", "queue_seconds"):
+                        await first.enter_async_context(self._turns.of(pool))
+                    what = request.recording or request.purpose
+                    await held.enter_async_context(self.slot(pool, what=what, key=request.request_hash))
+                with _counted(stats, "waiting", "rate_seconds"):
+                    reservation = await self._rates.reserve(pool, request.tokens_estimate)
+            yield reservation
 
     async def _reserve_cost(self, provider: str, request: CallRequest) -> None:
         if self._costs is not None and request.cost_estimate > 0:
@@ -219,11 +247,15 @@ class Gate:
             await self._sleep(seconds)
 
     async def _on_retry(
-        self, pool: str, request: CallRequest, error: CallPipelineError, delay: float
+        self, provider: str, pool: str, request: CallRequest, error: CallPipelineError, delay: float
     ) -> None:
         self.stats[pool].retries += 1
         what = request.recording or request.purpose or request.request_hash[:12]
         log.warning("%s %s: %s; trying again in %.1f s", pool, what, error, delay)
+        lost = isinstance(error, NetworkFailed | ProviderFailed) and not isinstance(error, NotReached)
+        if request.one_shot and lost and self._costs is not None:
+            await self._worker.do(self._costs.lost, request.request_hash)
+            await self._reserve_cost(provider, request)
 
 
 async def _in_time(provider: str, seconds: float, send: Callable[[], Awaitable[Answer[T]]]) -> Answer[T]:

@@ -27,7 +27,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from callpipeline.failures import CallPipelineError, UsageError, describe
+from callpipeline.failures import CallPipelineError, NotReached, UsageError, describe
 from callpipeline.limits import costs
 from callpipeline.limits.database import Database, Session, open_database
 from callpipeline.limits.ledger_rows import (
@@ -48,10 +48,13 @@ from callpipeline.store import files
 
 log = logging.getLogger(__name__)
 
+FILE = "ledger.sqlite"
 FOLDER = "paid"
 _HASH = re.compile(r"[0-9a-f]{16,128}")
 _FIRST_WAIT, _LONGEST_WAIT = 0.02, 0.25
-_REFUSED = frozenset({"rate_limit", "bad_request", "authentication", "quota", "corrupt_chunk", "budget"})
+_REFUSED = frozenset(
+    {"rate_limit", "bad_request", "authentication", "quota", "corrupt_chunk", "budget", "not_configured"}
+)
 """Failures after which nothing was done and nothing is charged."""
 _UNFINISHED = (CallState.SENDING, CallState.SUBMITTED)
 
@@ -65,9 +68,10 @@ class Reuse:
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """It was ordered before: fetch the provider's job."""
+    """It was ordered before: fetch the provider's job. ``reference`` is what was noted when it was sent."""
 
     job_id: str
+    reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +111,15 @@ class Claim:
 
     async def submitted(self, job_id: str) -> None:
         """Write down the provider's id of the job; the first thing after it is known."""
-        await self._ledger._worker.do(self._ledger._submitted, self.order, job_id)
+        await self._ledger._worker.surely(self._ledger._submitted, self.order, job_id)
 
     async def finish(self, result: Any, usage: Usage | None = None) -> Paid:
         """Keep what was bought: the file first, then the row and the charge."""
-        return await self._ledger._worker.do(self._ledger._finish, self.order, result, usage or Usage())
+        return await self._ledger._worker.surely(self._ledger._finish, self.order, result, usage or Usage())
 
     async def failed(self, error: BaseException) -> None:
         """Write down that the provider ended the job without a result; nothing is charged for it."""
-        await self._ledger._worker.do(self._ledger._fail, self.order, error, tuple(CallState))
+        await self._ledger._worker.surely(self._ledger._fail, self.order, error, tuple(CallState))
 
 
 class Ledger:
@@ -146,7 +150,7 @@ class Ledger:
             try:
                 yield claim
             except CallPipelineError as error:
-                refused = error.error_class in _REFUSED
+                refused = error.error_class in _REFUSED or isinstance(error, NotReached)
                 closes = (CallState.CLAIMED, CallState.SENDING) if refused else (CallState.CLAIMED,)
                 await self._worker.do(self._fail, order, error, closes)
                 raise
@@ -172,6 +176,21 @@ class Ledger:
         """Return the rows changed at or after ``since`` (seconds since 1970), oldest change first."""
         with self.database.reading() as session:
             return select(session, "WHERE updated >= ? ORDER BY updated", since)
+
+    def unfinished(self) -> list[ProviderCall]:
+        """Return the calls that were sent, or may have been, and whose answers are not here."""
+        with self.database.reading() as session:
+            sent = [select(session, "WHERE state = ?", state) for state in _UNFINISHED]
+        return [call for calls in sent for call in calls]
+
+    def finished(self, pool: str, most: int) -> list[ProviderCall]:
+        """Return the latest finished calls of a pool of which it is known when they went out."""
+        with self.database.reading() as session:
+            return select(
+                session,
+                f"WHERE state = 'done' AND sent > 0 AND pool = ? ORDER BY updated DESC LIMIT {most:d}",
+                pool,
+            )
 
     def running(self, pool: str) -> Iterable[str]:
         """Return the hashes of jobs that are, as far as anybody knows, under way at the provider."""
@@ -241,7 +260,7 @@ class Ledger:
             return Send()
         fetchable = row.state is CallState.SUBMITTED or (row.state is CallState.DONE and not force_paid)
         if row.job_id and fetchable:
-            return Resume(row.job_id)
+            return Resume(row.job_id, row.reference)
         return Send(row.sends, row.reference if row.state is CallState.SENDING else None)
 
     def _paid(self, of: str) -> Paid | None:
@@ -266,6 +285,7 @@ class Ledger:
                 state=CallState.SENDING,
                 job_id=None,
                 reference=reference,
+                sent=now,
                 busy_seconds=busy_seconds,
                 busy_until=now + busy_seconds if busy_seconds else 0.0,
                 error_class=None,
@@ -343,6 +363,9 @@ class Ledger:
 
 def open_ledger(root: Path, postgres_url: str | None, *, run: str = "") -> Ledger:
     """Open the ledger in Postgres when there is a URL, else in ``ledger.sqlite`` of the store ``root``."""
-    schema = f"{SCHEMA}; {costs.SCHEMA}"
-    database = open_database(postgres_url, root / "ledger.sqlite", schema)
-    return Ledger(root, database, open_owners(root, postgres_url), run=run)
+    return Ledger(root, open_tables(root, postgres_url), open_owners(root, postgres_url), run=run)
+
+
+def open_tables(root: Path, postgres_url: str | None) -> Database:
+    """Open the tables alone, for those who only read."""
+    return open_database(postgres_url, root / FILE, f"{SCHEMA}; {costs.SCHEMA}")

@@ -26,6 +26,7 @@ CREATE TABLE IF NOT EXISTS provider_calls (
     job_id TEXT,
     reference TEXT,
     sends BIGINT NOT NULL,
+    sent DOUBLE PRECISION NOT NULL,
     busy_seconds DOUBLE PRECISION NOT NULL,
     busy_until DOUBLE PRECISION NOT NULL,
     seconds DOUBLE PRECISION NOT NULL,
@@ -56,7 +57,8 @@ class CallState(StrEnum):
 class ProviderCall(Record):
     """One row of the ledger. Times are seconds since 1970; ``result`` is a path below the store.
 
-    ``busy_until``: until then the job counts as under way at the provider although nobody may hold it.
+    ``sent``: when it went out last, 0 if that is not known. ``busy_until``: until then the job counts as under
+    way at the provider although nobody may hold it.
     """
 
     request_hash: str
@@ -70,6 +72,7 @@ class ProviderCall(Record):
     job_id: str | None = None
     reference: str | None = None
     sends: int = 0
+    sent: float = 0.0
     busy_seconds: float = 0.0
     busy_until: float = 0.0
     seconds: float = 0.0

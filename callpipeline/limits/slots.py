@@ -35,18 +35,25 @@ Limit = Callable[[str], int | None]
 Running = Callable[[str], Iterable[str]]
 """Keys of jobs that are under way at the provider whether or not somebody holds a slot for them."""
 
+OnChange = Callable[["Slots", str], None]
+"""Told that somebody here took or gave back a slot of a pool, in the thread that counts: return at once."""
+
 POLL_SECONDS = 0.025
 _ASK_AGAIN_SECONDS = 0.25
 _NO_LIMIT = 1_000_000
 
 
 class Holder(Record):
-    """Who holds a slot. ``what`` is for people (a recording, a purpose); ``key`` names the provider job."""
+    """Who holds a slot.
+
+    ``what`` is for people (a recording, a purpose), ``key`` names the provider job, ``run`` the run.
+    """
 
     pool: str
     number: int = -1
     pid: int
     host: str
+    run: str = ""
     what: str = ""
     key: str = ""
     since: datetime
@@ -103,16 +110,25 @@ class Slots:
     """Slots of all pools. Use one object a process, from any number of tasks; do not carry it over a fork.
 
     ``limit`` is asked for a pool's size; ``running`` for the keys of provider jobs that go on without a
-    holder (those of killed processes), which count too. ``poll``: seconds between two looks for a free
-    place.
+    holder (those of killed processes), which count too. ``run`` says in which run this process holds.
+    ``on_change`` is told after every change here. ``poll``: seconds between two looks for a free place.
     """
 
     def __init__(
-        self, places: Places, limit: Limit, *, running: Running | None = None, poll: float = POLL_SECONDS
+        self,
+        places: Places,
+        limit: Limit,
+        *,
+        running: Running | None = None,
+        run: str = "",
+        on_change: OnChange | None = None,
+        poll: float = POLL_SECONDS,
     ) -> None:
         self._places = places
         self._limit = limit
         self._running = running or (lambda _: ())
+        self._run = run
+        self._on_change = on_change or (lambda slots, pool: None)
         self._poll = poll
         self._worker = Worker("slots")
         self._turns = Turns()
@@ -137,6 +153,7 @@ class Slots:
             pool=pool,
             pid=os.getpid(),
             host=socket.gethostname(),
+            run=self._run,
             what=what,
             key=key,
             since=datetime.now(UTC),
@@ -222,20 +239,35 @@ class Slots:
 
     def _take(self, token: int, holder: Holder) -> None:
         self._taken[token] = holder.pool, self._places.take(holder)
+        self._on_change(self, holder.pool)
 
     def _give_back(self, token: int) -> None:
         if token in self._taken:
-            self._places.free(*self._taken.pop(token))
+            pool, number = self._taken.pop(token)
+            self._places.free(pool, number)
+            self._on_change(self, pool)
 
 
-def open_slots(
-    root: Path, postgres_url: str | None, limit: Limit, *, running: Running | None = None
-) -> Slots:
-    """Open slots in Postgres when there is a URL, else in lock files below the store ``root``."""
+def open_places(root: Path, postgres_url: str | None) -> Places:
+    """Open places in Postgres when there is a URL, else as lock files below the store ``root``."""
     if postgres_url:
         from callpipeline.limits.slot_postgres import PostgresPlaces
 
-        return Slots(PostgresPlaces(postgres_url), limit, running=running)
+        return PostgresPlaces(postgres_url)
     from callpipeline.limits.slot_files import FilePlaces
 
-    return Slots(FilePlaces(root), limit, running=running)
+    return FilePlaces(root)
+
+
+def open_slots(
+    root: Path,
+    postgres_url: str | None,
+    limit: Limit,
+    *,
+    running: Running | None = None,
+    run: str = "",
+    on_change: OnChange | None = None,
+) -> Slots:
+    """Open slots on the places of ``open_places``; the rest as ``Slots`` has it."""
+    places = open_places(root, postgres_url)
+    return Slots(places, limit, running=running, run=run, on_change=on_change)

@@ -10,7 +10,7 @@ from callpipeline.limits.gate import Gate
 from callpipeline.limits.ledger import Ledger, open_ledger
 from callpipeline.limits.rates import RateLimit, Rates, open_rates
 from callpipeline.limits.retry import RetryPolicy
-from callpipeline.limits.slots import Limit, Slots, open_slots
+from callpipeline.limits.slots import Limit, OnChange, Slots, open_slots
 from callpipeline.settings import Settings
 
 POOLS = ("assemblyai", "openai_audio", "openai_chat")
@@ -49,19 +49,28 @@ def open_supplies(
     *,
     run: str = "",
     slot_limit: Limit | None = None,
+    on_slot_change: OnChange | None = None,
     policy: RetryPolicy | None = None,
 ) -> Supplies:
     """Open the limits of one process.
 
     ``slot_limit`` gives the size of a pool now (Dagster's, say); without it, and where it has none, the
-    settings' holds. ``run`` is the run's id in the ledger and for its budget.
+    settings' holds. ``on_slot_change`` is told when this process takes or gives back a slot. ``run`` is the
+    run's id in the ledger, among the slots' holders and for its budget.
     """
     root, url = settings.store, settings.postgres_url
     budgets = Budgets(settings.budget_per_run, settings.budget_per_day)
     prices = Prices.load(settings.prices_file)
     ledger = open_ledger(root, url, run=run)
     costs = Costs(ledger.database, run=run, budgets=budgets)
-    slots = open_slots(root, url, _slot_limit(settings, slot_limit), running=ledger.running)
+    slots = open_slots(
+        root,
+        url,
+        _slot_limit(settings, slot_limit),
+        running=ledger.running,
+        run=run,
+        on_change=on_slot_change,
+    )
     rates = open_rates(root, url, lambda pool: rate_limit(settings, pool))
     return Supplies(slots, rates, ledger, prices, costs, Gate(slots, rates, costs=costs, policy=policy))
 

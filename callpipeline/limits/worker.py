@@ -30,6 +30,11 @@ class Worker:
         """Run ``work`` in the thread. Cancelling the waiting task does not stop work that has begun."""
         return await asyncio.get_running_loop().run_in_executor(self._executor, lambda: work(*args, **kwargs))
 
+    async def surely(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run ``work`` in the thread, even when the waiting task is cancelled before it has begun."""
+        loop = asyncio.get_running_loop()
+        return await asyncio.shield(loop.run_in_executor(self._executor, lambda: work(*args, **kwargs)))
+
     def later(self, work: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
         """Run ``work`` after all that was submitted before, and do not wait for it. Its failure is logged."""
         self._executor.submit(work, *args, **kwargs).add_done_callback(_log_failure)

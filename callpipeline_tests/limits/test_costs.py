@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from callpipeline.failures import BudgetExceeded, NotConfigured
-from callpipeline.limits.costs import Budgets, Costs, Prices
+from callpipeline.limits.costs import Budgets, Costs, Grouping, Prices
 from callpipeline.limits.ledger import Ledger, open_ledger
 from callpipeline_tests.limits.conftest import Spawn
 
@@ -66,7 +66,8 @@ def test_a_budget_of_a_run_counts_only_that_run(ledger: Ledger) -> None:
     with pytest.raises(BudgetExceeded):
         first.reserve("a10", 0.01, provider="p", model="m")
     second.reserve("b", 0.10, provider="p", model="m")
-    assert first.by("run") == {"first": pytest.approx(0.10), "second": pytest.approx(0.10)}
+    spent = {share.name: (share.calls, share.total) for share in first.by(Grouping.RUN)}
+    assert spent == {"first": (10, pytest.approx(0.10)), "second": (1, pytest.approx(0.10))}
 
 
 def test_a_budget_of_a_day_counts_all_runs(ledger: Ledger) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,23 @@ async def test_a_job_holds_its_slot_through_several_calls(supplies: Supplies) ->
         for _ in range(3):
             await supplies.gate.call("openai", POOL, CallRequest(), answers("poll"), slot=False)
         assert [h.key for h in supplies.slots.holders(POOL)] == ["k"]
+
+
+async def test_calls_that_wait_for_the_rate_leave_the_slots_to_others(tmp_path: Path) -> None:
+    settings = Settings(store_dir=tmp_path, openai_audio_slots=5, openai_audio_requests_per_minute=2)
+    with open_supplies(settings) as busy, open_supplies(settings) as others:
+        calls = [
+            asyncio.create_task(busy.gate.call("openai", POOL, CallRequest(), answers("text")))
+            for _ in range(10)
+        ]
+        await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        async with AsyncExitStack() as held:
+            for _ in range(4):
+                await held.enter_async_context(others.gate.slot(POOL, deadline=time.monotonic() + 10))
+        for call in calls:
+            call.cancel()
+        ended = await asyncio.gather(*calls, return_exceptions=True)
+    assert sum(isinstance(end, Answer) for end in ended) == 1
 
 
 async def test_the_slot_is_free_while_a_call_waits_for_its_next_try(tmp_path: Path) -> None:
