@@ -13,6 +13,8 @@ from pathlib import Path
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+PREFIX = "CALLPIPELINE_"
+
 DEFAULT_NAME_PATTERN = (
     r"^(?P<agent>.+?) _ (?:(?P<timestamp>.+?) _ )?(?P<phone>\+?[\d(][\d\-(). ]{5,18}\d)"
     r"(?: _ (?P<disposition>.+?))?(?: ?\(\d{1,2}\))?$"
@@ -54,9 +56,7 @@ def project_root() -> Path:
 class Settings(BaseSettings):
     """Settings of one process. Frozen: change the environment, or use ``model_copy(update=...)`` in tests."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="CALLPIPELINE_", frozen=True, extra="ignore", populate_by_name=True
-    )
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", populate_by_name=True)
 
     # where things are
     data_dir: Path = Field(
@@ -104,7 +104,7 @@ class Settings(BaseSettings):
         description="Where AssemblyAI answers (https://api.eu.assemblyai.com for the EU).",
     )
     assemblyai_models: str = Field(
-        "universal-3-pro,universal-2", description="Speech models, the first that knows the language."
+        "universal-3-5-pro,universal-2", description="Speech models, the first that knows the language."
     )
     openai_api_key: SecretStr | None = Field(
         None, validation_alias="OPENAI_API_KEY", description="Key of the OpenAI account."
@@ -187,3 +187,9 @@ class Settings(BaseSettings):
     def store(self) -> Path:
         """The folder of results."""
         return (self.store_dir or self.data_dir / "store").expanduser()
+
+
+def variable_of(name: str) -> str:
+    """Return the environment variable that sets the setting ``name``."""
+    own = Settings.model_fields[name].validation_alias
+    return own if isinstance(own, str) else f"{PREFIX}{name.upper()}"

@@ -293,7 +293,7 @@ class OpenAISimulator(Simulator):
     """OpenAI's API.
 
     Routes: transcriptions, chat, responses, embeddings, files, file, file_content, batches, batch,
-    batch_cancel, models. ``limits`` has the groups ``audio``, ``chat`` (also responses) and ``embeddings``.
+    batch_cancel, models, model. ``limits`` has the groups ``audio``, ``chat`` (also responses) and ``embeddings``.
     ``responder`` answers chats; with ``child`` it must be ``module:function``.
     """
 

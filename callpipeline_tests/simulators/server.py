@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
@@ -227,7 +227,7 @@ class _Endpoint:
         with self.simulation.traffic.visit(self.route) as visit:
             request = Request(scope, _counting(receive, visit))
             request.state.body = None
-            with contextlib.suppress(ClientGoneError):
+            with contextlib.suppress(ClientGoneError, ClientDisconnect):
                 await self._serve(request, visit, send)
         self.simulation.calls.append(
             CallRecord(

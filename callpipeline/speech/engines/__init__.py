@@ -54,6 +54,9 @@ TRANSCRIBERS: dict[TranscriberName, Factory] = {
     TranscriberName.OPENAI: _openai,
 }
 
+REMOTE = frozenset({TranscriberName.ASSEMBLYAI, TranscriberName.OPENAI})
+"""Engines that send audio away."""
+
 
 def chosen(settings: Settings) -> TranscriberName:
     """Return the engine that ``settings`` lead to: the named one, or under ``auto`` the best that works here.

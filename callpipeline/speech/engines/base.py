@@ -127,7 +127,11 @@ class RemoteTranscriber(Transcriber, Protocol):
         ...
 
     async def probe(self) -> tuple[Finding, ...]:
-        """Ask the provider, for nothing, whether the key is accepted and the models are served."""
+        """Ask the provider, for nothing, whether the key is accepted and the models are served.
+
+        Raises:
+            CallPipelineError: it does not answer, or cannot now: nothing is known yet.
+        """
         ...
 
     async def disconnect(self) -> None:

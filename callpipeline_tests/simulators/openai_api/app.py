@@ -95,6 +95,7 @@ class OpenAI(Simulation):
             ApiRoute("batch", "GET", "/v1/batches/{id}", self._batch),
             ApiRoute("batch_cancel", "POST", "/v1/batches/{id}/cancel", self._cancel_batch),
             ApiRoute("models", "GET", "/v1/models", self._list_models),
+            ApiRoute("model", "GET", "/v1/models/{id}", self._model),
         ]
 
     def authorized(self, headers: Mapping[str, str]) -> bool:
@@ -262,9 +263,13 @@ class OpenAI(Simulation):
         return json_response(self._batches.cancel(request.path_params["id"]))
 
     async def _list_models(self, request: Request) -> Response:
-        return _page(
-            [{"id": name, "object": "model", "created": 0, "owned_by": "simulator"} for name in _MODELS]
-        )
+        return _page([_model_view(name) for name in _MODELS])
+
+    async def _model(self, request: Request) -> Response:
+        name = request.path_params["id"]
+        if name not in _MODELS:
+            raise Refusal(404, f"The model '{name}' does not exist", param="model", code="model_not_found")
+        return json_response(_model_view(name))
 
     @property
     def _batches(self) -> Batches:
@@ -278,6 +283,10 @@ def _texts(form: FormData, name: str) -> tuple[str, ...]:
 
 def _too_large(limit: int, size: int) -> Refusal:
     return Refusal(413, f"{size}: Maximum content size limit ({limit}) exceeded ({size} bytes read)")
+
+
+def _model_view(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "simulator"}
 
 
 def _page(items: list[Any]) -> Response:

@@ -1,0 +1,101 @@
+"""What engines at a provider share: naming an order, remembering refusals, keeping and restoring what was bought.
+
+What does not belong here: how any provider is spoken to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from callpipeline.failures import (
+    AuthenticationFailed,
+    CallPipelineError,
+    EngineFailed,
+    NotConfigured,
+    QuotaExceeded,
+)
+from callpipeline.limits.ledger_rows import Order, request_hash
+from callpipeline.model import Transcript
+from callpipeline.speech.engines.base import SpeechJob
+from callpipeline.speech.trimming import Cut, restored
+
+PURPOSE = "transcription"
+
+
+class Refusals:
+    """What a provider refused the account: the first recording asks, all others are told the same at once.
+
+    A broken budget is not remembered: the gate asks budgets anew before anything is sent, and a shorter
+    recording may still fit.
+    """
+
+    def __init__(self) -> None:
+        self._refusal: CallPipelineError | None = None
+
+    def check(self) -> None:
+        """Raise what was refused before, if anything was.
+
+        Raises:
+            AuthenticationFailed, QuotaExceeded, NotConfigured: as the provider said it.
+        """
+        if self._refusal is not None:
+            raise type(self._refusal)(str(self._refusal)) from self._refusal
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Check before a block of requests, and remember a refusal that leaves it."""
+        self.check()
+        try:
+            yield
+        except (AuthenticationFailed, QuotaExceeded, NotConfigured) as error:
+            self._refusal = error
+            raise
+
+
+def order_of(job: SpeechJob, provider: str, pool: str, model: str, **options: Any) -> Order:
+    """Name what is wanted from a provider.
+
+    The hash covers the recording's bytes, the model, the language and ``options``, not what silences are cut
+    out: another cut of the same recording is no reason to pay again.
+    """
+    of = request_hash(
+        purpose=PURPOSE,
+        provider=provider,
+        recording=job.identity,
+        model=model,
+        language=job.language,
+        options=options,
+    )
+    return Order(of, provider, pool, model, recording=job.key, purpose=PURPOSE)
+
+
+def result_of(transcript: Transcript, cut: Cut, provider: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is kept of a bought transcript, for ``Claim.finish``.
+
+    ``transcript`` has the times of the audio that was sent, and went through ``EngineTools.clean``. ``cut``
+    leads back to the recording. ``provider``: facts for people (the model that was used, warnings ...).
+    """
+    return {
+        "transcript": transcript.model_dump(mode="json"),
+        "cut": cut.to_json(),
+        "provider": dict(provider),
+    }
+
+
+def restored_from(result: Any, *, duration: float) -> Transcript:
+    """Return a bought transcript with the times of its recording, which is ``duration`` seconds long.
+
+    Raises:
+        EngineFailed: what is kept cannot be read by this version.
+    """
+    try:
+        transcript = Transcript.model_validate(result["transcript"])
+        cut = Cut.from_json(result["cut"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise EngineFailed(
+            f"What was bought for this recording cannot be read: {error}.",
+            hint="Remove its file from the store's folder paid/ to buy it again.",
+        ) from error
+    return restored(transcript, cut, duration=duration)
