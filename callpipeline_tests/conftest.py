@@ -66,3 +66,25 @@ def postgres_url() -> Iterator[str]:
             yield server.get_uri()
         finally:
             server.cleanup()
+
+
+@pytest.fixture
+def own_postgres(postgres_url: str) -> str:
+    """The session's Postgres server with nothing of ours in it.
+
+    Not a database for each test: the server writes all of them to the disk when it stops.
+    """
+    import psycopg2
+
+    connection = psycopg2.connect(postgres_url)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("DROP SCHEMA IF EXISTS callpipeline CASCADE")
+    connection.close()
+    return postgres_url.replace("postgresql://", "postgresql+psycopg2://", 1)
+
+
+@pytest.fixture(params=["files", "postgres"])
+def url(request: pytest.FixtureRequest) -> str | None:
+    """Both ways of sharing limits and the ledger: ``None`` = files of one host, else a Postgres database."""
+    return None if request.param == "files" else request.getfixturevalue("own_postgres")

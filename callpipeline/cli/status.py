@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from callpipeline.cli.costs import spending, spending_json
 from callpipeline.cli.views import SOME_FAILED, console
 from callpipeline.failures import UsageError
 from callpipeline.intake.formats import display
@@ -47,6 +48,7 @@ def status(
                     "failed_permanently": counts.permanent,
                     "still_being_written": counts.waiting,
                     "report_up_to_date": current,
+                    "spent": spending_json(bench.settings),
                     "failures": [
                         {
                             "key": row.recording.key,
@@ -89,5 +91,7 @@ def status(
             else "not up to date: callpipeline run, or the results sensor, makes it so"
         )
         console.print(f"report ({state}): {paths['report']}", soft_wrap=True)
+        if spent := spending(bench.settings):
+            console.print(spent, markup=False, soft_wrap=True)
     if failures or problems:
         raise typer.Exit(SOME_FAILED)

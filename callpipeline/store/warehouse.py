@@ -1,14 +1,14 @@
 """The warehouse: all results as tables of one DuckDB file, for questions over many recordings.
 
-``store/warehouse.duckdb`` holds nothing that the result files and the catalogue do not say: it can be deleted
-and comes back. It is brought up to date on a copy that then takes its place, so readers never wait and never
-see half a state. What does not belong here: which columns there are (``warehouse_tables``).
+``store/warehouse.duckdb`` holds nothing that the result files, the catalogue and the ledger do not say: it can
+be deleted and comes back. It is brought up to date on a copy that then takes its place, so readers never wait and
+never see half a state. What does not belong here: which columns there are (``warehouse_tables``), and how the
+ledger is followed (``warehouse_calls``).
 """
-# ruff: noqa: S608 - names in queries are our own, paths are quoted by _text, everything else is bound
+# ruff: noqa: S608 - names in queries are our own, paths are quoted by duck.text, everything else is bound
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -24,8 +24,9 @@ from callpipeline.failures import UsageError
 from callpipeline.intake.catalog import Catalog
 from callpipeline.intake.formats import display
 from callpipeline.intake.records import CatalogRow
-from callpipeline.store import files, locks
+from callpipeline.store import duck, files, locks, warehouse_calls
 from callpipeline.store.results import LOCKS, parse
+from callpipeline.store.warehouse_calls import CallBook
 from callpipeline.store.warehouse_tables import CATALOG_COLUMNS, READABLE, SCHEMA_VERSION, TABLES, VIEWS
 
 if TYPE_CHECKING:
@@ -49,21 +50,28 @@ Item = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class WarehouseDelta:
-    """What a refresh did, in result files. ``unreadable`` ones have no rows until they are replaced."""
+    """What a refresh did, in result files. ``unreadable`` ones have no rows until they are replaced.
+
+    ``calls``: provider calls that were taken in, new or changed.
+    """
 
     added: int = 0
     changed: int = 0
     removed: int = 0
     unreadable: int = 0
     recordings: int = 0
+    calls: int = 0
     rebuilt: bool = False
     seconds: float = 0.0
 
 
-def refresh(store_root: Path, catalog: Catalog, *, lock_timeout: float | None = 600.0) -> WarehouseDelta:
+def refresh(
+    store_root: Path, catalog: Catalog, *, calls: CallBook | None = None, lock_timeout: float | None = 600.0
+) -> WarehouseDelta:
     """Bring the warehouse up to date with the result files and the catalogue, at the cost of what changed.
 
-    A file of another schema version, or one that cannot be read, is built anew.
+    ``calls`` is the ledger, ``None`` when there never was one. A file of another schema version, or one that
+    cannot be read, is built anew.
 
     Raises:
         Busy: another process was bringing it up to date all that time.
@@ -71,7 +79,7 @@ def refresh(store_root: Path, catalog: Catalog, *, lock_timeout: float | None = 
     began = time.monotonic()
     store_root.mkdir(parents=True, exist_ok=True)
     with locks.holding(store_root / LOCKS / "warehouse.lock", timeout=lock_timeout):
-        delta = _refresh(store_root, catalog)
+        delta = _refresh(store_root, catalog, calls)
     return replace(delta, seconds=time.monotonic() - began)
 
 
@@ -88,7 +96,7 @@ def connect(store_root: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     path = store_root / FILE
     if not path.exists():
         raise UsageError(f"There is no warehouse at {path} yet.", hint="Run the pipeline first.")
-    with _opened(path, writable=False) as connection:
+    with duck.opened(path, writable=False) as connection:
         yield connection
 
 
@@ -114,7 +122,7 @@ def export(
         plain = f"SELECT * FROM {plain}"
     with connect(store_root) as connection, files.replacing(path) as temporary:
         try:
-            answer = connection.execute(f"COPY ({plain}) TO {_text(temporary)} ({options[file_format]})")
+            answer = connection.execute(f"COPY ({plain}) TO {duck.text(temporary)} ({options[file_format]})")
             ((count,),) = answer.fetchall()
         except duckdb.Error as error:
             raise UsageError(f"The query cannot be answered: {error}") from error
@@ -124,7 +132,7 @@ def export(
 # --- bringing up to date ------------------------------------------------------------------------------
 
 
-def _refresh(root: Path, catalog: Catalog) -> WarehouseDelta:
+def _refresh(root: Path, catalog: Catalog, calls: CallBook | None) -> WarehouseDelta:
     path = root / FILE
     before = _state(path)
     now = _marks(root)
@@ -133,21 +141,24 @@ def _refresh(root: Path, catalog: Catalog) -> WarehouseDelta:
     added = [item for item in now if item not in known]
     changed = [item for item, mark in now.items() if known.get(item, mark) != mark]
     removed = [item for item in known if item not in now]
-    if before and not (added or changed or removed) and before.revision == revision:
+    ledger = warehouse_calls.difference(calls, before.calls if before else {})
+    if before and not (added or changed or removed or ledger) and before.revision == revision:
         return WarehouseDelta(recordings=before.recordings)
-    replaced = (before.replaced if before else 0) + len(changed) + len(removed)
-    anew = before is None or replaced > max(1000, _REBUILD_AFTER * len(now))
-    with files.replacing(path) as temporary, _clean_of_wal(temporary):
+    replaced = (before.replaced if before else 0) + len(changed) + len(removed) + len(ledger.stale)
+    anew = before is None or replaced > max(1000, _REBUILD_AFTER * (len(now) + len(before.calls)))
+    with files.replacing(path) as temporary, duck.clean_of_wal(temporary):
         if not anew:
             shutil.copyfile(path, temporary)
-        with _opened(temporary) as connection:
+        with duck.opened(temporary) as connection:
             if anew:
                 _make_tables(connection)
                 unreadable = _insert(connection, root, list(now))
+                warehouse_calls.put(connection, root, calls, warehouse_calls.difference(calls, {}))
                 replaced = 0
             else:
                 _delete(connection, [*changed, *removed])
                 unreadable = _insert(connection, root, [*added, *changed])
+                warehouse_calls.put(connection, root, calls, ledger)
             recordings = _put_catalog(connection, root, catalog.rows(absent=True))
             _put_state(connection, root, now, revision, replaced)
     return WarehouseDelta(
@@ -156,6 +167,7 @@ def _refresh(root: Path, catalog: Catalog) -> WarehouseDelta:
         removed=len(removed),
         unreadable=unreadable,
         recordings=recordings,
+        calls=len(ledger.taken),
         rebuilt=anew,
     )
 
@@ -165,6 +177,7 @@ class _State:
     """What is in a warehouse file."""
 
     marks: dict[Item, Mark]
+    calls: dict[str, str]
     revision: str
     replaced: int
     recordings: int
@@ -177,13 +190,14 @@ def _state(path: Path) -> _State | None:
     if not path.exists():
         return None
     try:
-        with _opened(path, writable=False) as connection:
+        with duck.opened(path, writable=False) as connection:
             said = dict(connection.execute("SELECT name, value FROM state").fetchall())
             if said.get("schema") != SCHEMA_VERSION:
                 return None
             rows = connection.execute("SELECT asset, key, size, mtime_ns FROM files").fetchall()
             marks = {(asset, key): (size, mtime_ns) for asset, key, size, mtime_ns in rows}
-            return _State(marks, said["revision"], int(said["replaced"]), int(said["recordings"]))
+            calls = warehouse_calls.known_marks(connection)
+            return _State(marks, calls, said["revision"], int(said["replaced"]), int(said["recordings"]))
     except (duckdb.Error, KeyError, ValueError) as error:
         log.warning("%s cannot be used and is built anew: %s", path, error)
         return None
@@ -212,6 +226,7 @@ def _make_tables(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(f"CREATE TABLE catalog ({CATALOG_COLUMNS})")
     connection.execute("CREATE TABLE files (asset VARCHAR, key VARCHAR, size BIGINT, mtime_ns BIGINT)")
     connection.execute("CREATE TABLE state (name VARCHAR, value VARCHAR)")
+    warehouse_calls.make_tables(connection)
     for view in VIEWS:
         connection.execute(view)
 
@@ -265,10 +280,10 @@ def _insert_batch(
     tables = [table for table in TABLES if table.asset == asset]
     with files.scratch(root / f"{asset}.ndjson") as lines:
         lines.write_bytes(b"".join(batch))
-        columns = f"{{key: 'VARCHAR', value: {_text(tables[0].value)}}}"
+        columns = f"{{key: 'VARCHAR', value: {duck.text(tables[0].value)}}}"
         longest = max(1 << 24, 2 * max(map(len, batch)))
         connection.execute(
-            f"CREATE TEMP TABLE docs AS SELECT key, value FROM read_json({_text(lines)}, columns = {columns},"
+            f"CREATE TEMP TABLE docs AS SELECT key, value FROM read_json({duck.text(lines)}, columns = {columns},"
             f" format = 'newline_delimited', maximum_object_size = {longest}, ignore_errors = true)"
         )
         for table in tables:
@@ -278,15 +293,7 @@ def _insert_batch(
 
 def _put_catalog(connection: duckdb.DuckDBPyConnection, root: Path, rows: Sequence[CatalogRow]) -> int:
     connection.execute("DELETE FROM catalog")
-    if rows:
-        with files.scratch(root / "catalog.ndjson") as lines:
-            lines.write_text("".join(json.dumps(_catalog_record(row)) + "\n" for row in rows))
-            columns = ", ".join(f"{name}: '{kind}'" for name, kind in _columns(CATALOG_COLUMNS))
-            connection.execute(
-                f"INSERT INTO catalog SELECT * FROM read_json({_text(lines)}, columns = {{{columns}}},"
-                " format = 'newline_delimited')"
-            )
-    return len(rows)
+    return duck.load(connection, root, "catalog", CATALOG_COLUMNS, map(_catalog_record, rows))
 
 
 def _catalog_record(row: CatalogRow) -> dict[str, object]:
@@ -320,7 +327,7 @@ def _put_state(
         if marks:
             columns = "{asset: 'VARCHAR', key: 'VARCHAR', size: 'BIGINT', mtime_ns: 'BIGINT'}"
             connection.execute(
-                f"INSERT INTO files SELECT * FROM read_csv({_text(lines)}, columns = {columns},"
+                f"INSERT INTO files SELECT * FROM read_csv({duck.text(lines)}, columns = {columns},"
                 " header = false)"
             )
     connection.execute("DELETE FROM state")
@@ -329,40 +336,3 @@ def _put_state(
         " ('recordings', (SELECT count(*) FROM catalog))",
         [SCHEMA_VERSION, revision, str(replaced)],
     )
-
-
-# --- DuckDB -------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _opened(path: Path, *, writable: bool = True) -> Iterator[duckdb.DuckDBPyConnection]:
-    import duckdb
-
-    connection = duckdb.connect(":memory:")
-    try:
-        connection.execute(f"ATTACH {_text(path)} AS warehouse{'' if writable else ' (READ_ONLY)'}")
-        connection.execute("USE warehouse")
-        yield connection
-    finally:
-        connection.close()
-
-
-@contextmanager
-def _clean_of_wal(path: Path) -> Iterator[None]:
-    """Remove what DuckDB leaves beside a file that it was interrupted in."""
-    try:
-        yield
-    finally:
-        with suppress(FileNotFoundError):
-            path.with_name(path.name + ".wal").unlink()
-
-
-def _columns(declaration: str) -> Iterator[tuple[str, str]]:
-    for column in declaration.split(","):
-        name, kind = column.split()
-        yield name, kind
-
-
-def _text(value: object) -> str:
-    """Return a value as an SQL text literal."""
-    return "'" + str(value).replace("'", "''") + "'"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "3"
 """Another version of the file is thrown away and built anew."""
 
 _REGION = 'STRUCT("start" DOUBLE, "end" DOUBLE)'
@@ -148,9 +148,26 @@ CATALOG_COLUMNS = (
     " error_class VARCHAR, message VARCHAR, permanent BOOLEAN, present BOOLEAN, file_name VARCHAR,"
     " file_path VARCHAR, paths VARCHAR[], agent VARCHAR, phone VARCHAR, timestamp VARCHAR,"
     " disposition VARCHAR, campaign VARCHAR, dialer VARCHAR, user VARCHAR,"
-    " language VARCHAR, profile VARCHAR, title VARCHAR, committee VARCHAR, date VARCHAR, extra JSON"
+    " language VARCHAR, profile VARCHAR, title VARCHAR, committee VARCHAR, date VARCHAR, source VARCHAR,"
+    " extra JSON"
 )
 """What the catalogue says of each recording (times in UTC); ``recordings`` adds what was found out."""
+
+CALL_COLUMNS = (
+    "request_hash VARCHAR, provider VARCHAR, pool VARCHAR, model VARCHAR, recording VARCHAR, purpose VARCHAR,"
+    " run VARCHAR, state VARCHAR, job_id VARCHAR, sends INTEGER, seconds DOUBLE, tokens_in BIGINT,"
+    " tokens_out BIGINT, cost DOUBLE, result VARCHAR, error_class VARCHAR, message VARCHAR,"
+    " created TIMESTAMP, updated TIMESTAMP"
+)
+"""One row a request to a provider, as the ledger has it (times in UTC, ``cost`` in dollars, ``run`` its last)."""
+
+CHARGE_COLUMNS = (
+    "id VARCHAR, request_hash VARCHAR, provider VARCHAR, model VARCHAR, recording VARCHAR, run VARCHAR,"
+    " day DATE, state VARCHAR, cost DOUBLE, charged_at TIMESTAMP"
+)
+"""What was spent, in dollars: a request that was bought twice has two charges, each with its own run and day."""
+
+CALL_MARK_COLUMNS = "request_hash VARCHAR, mark VARCHAR"
 
 RECORDINGS = """
 CREATE OR REPLACE VIEW recordings AS
@@ -210,10 +227,37 @@ ORDER BY campaign
 """
 """Per campaign: low when calls that reach nobody outnumber those that reach a person; a tie is not low."""
 
-VIEWS = (RECORDINGS, AGENT_SCORES, CAMPAIGN_REACH)
+_SPENT = """
+count(DISTINCT request_hash) AS calls,
+COALESCE(sum(h.cost) FILTER (h.state = 'settled'), 0) AS settled,
+COALESCE(sum(h.cost) FILTER (h.state = 'open'), 0) AS open,
+COALESCE(sum(h.cost) FILTER (h.state = 'unsure'), 0) AS unsure,
+sum(h.cost) AS cost
+FROM charges h
+"""
+"""Calls that were charged, and dollars: paid, estimates of calls under way, and of calls killed on the way."""
+
+COSTS_BY_RECORDING = f"""
+CREATE OR REPLACE VIEW costs_by_recording AS
+SELECT h.recording AS key, any_value(c.file_name) AS file_name, {_SPENT}
+LEFT JOIN catalog c ON c.key = h.recording GROUP BY 1 ORDER BY cost DESC, 1
+"""
+
+COSTS_BY_RUN = f"""
+CREATE OR REPLACE VIEW costs_by_run AS
+SELECT run, min(h.charged_at) AS first_at, max(h.charged_at) AS last_at, {_SPENT} GROUP BY 1 ORDER BY 2
+"""
+
+COSTS_BY_DAY = f"""
+CREATE OR REPLACE VIEW costs_by_day AS SELECT day, {_SPENT} GROUP BY 1 ORDER BY 1
+"""
+"""Days are days of UTC."""
+
+VIEWS = (RECORDINGS, AGENT_SCORES, CAMPAIGN_REACH, COSTS_BY_RECORDING, COSTS_BY_RUN, COSTS_BY_DAY)
 
 READABLE = (
     *(table.name for table in TABLES if table.name not in ("audio", "flags")),
-    *("recordings", "agent_scores", "campaign_reach"),
+    *("recordings", "agent_scores", "campaign_reach", "provider_calls", "charges"),
+    *("costs_by_recording", "costs_by_run", "costs_by_day"),
 )
 """Tables and views that people ask for by name."""

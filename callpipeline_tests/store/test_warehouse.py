@@ -218,6 +218,32 @@ def test_a_change_of_the_catalogue_alone_shows(world: World) -> None:
     assert world.ask("SELECT present, agent FROM recordings") == [(False, "Ann")]
 
 
+def test_what_is_said_of_a_hearing_can_be_asked_for(world: World) -> None:
+    (world.uploads / "manifest.csv").write_text(
+        "file,title,committee,date,source,profile\n"
+        "one.mp3,Budget review,Ways and Means,2026-03-02,https://city.example/one,hearing\n"
+        "two.mp3,Second reading,Ways and Means,2026-03-03,,hearing\n"
+    )
+    (world.uploads / "two.json").write_text(
+        json.dumps({"Title": "Third reading", "source": "Channel 9", "Room": "B2"})
+    )
+    for name in ("one.mp3", "two.mp3"):
+        (world.uploads / name).write_bytes(name.encode())
+    scan(world.catalog, world.uploads, Settings())
+    world.refresh()
+    columns = "title, committee, date, source, profile, extra"
+    assert world.ask(f"SELECT {columns} FROM recordings ORDER BY file_name") == [
+        ("Budget review", "Ways and Means", "2026-03-02", "https://city.example/one", "hearing", "{}"),
+        ("Third reading", "Ways and Means", "2026-03-03", "Channel 9", "hearing", '{"Room":"B2"}'),
+    ]
+    (world.uploads / "two.json").write_text(json.dumps({"source": "Archive 12"}))
+    scan(world.catalog, world.uploads, Settings())
+    world.refresh()
+    assert world.ask("SELECT title, source FROM recordings WHERE file_name = 'two.mp3'") == [
+        ("Second reading", "Archive 12")
+    ]
+
+
 def test_a_damaged_result_is_left_out_and_the_rest_is_there(world: World) -> None:
     keys = [world.recording(f"Agent {n}") for n in range(3)]
     for key in keys:

@@ -1,0 +1,22 @@
+"""The warehouse of a workbench, brought up to date with its results, its catalogue and its ledger.
+
+Roll-ups start when the catalogue changed. A paid call alone does not change it, but what it is for does in the end:
+its recording becomes done or failed. Until then ``callpipeline costs`` and every export know of it.
+"""
+
+from __future__ import annotations
+
+from callpipeline.limits.books import open_books
+from callpipeline.pipeline.workbench import Workbench
+from callpipeline.store import warehouse
+
+
+def refresh_warehouse(bench: Workbench) -> warehouse.WarehouseDelta:
+    """Bring the warehouse up to date; see ``store.warehouse.refresh``.
+
+    Raises:
+        Busy: another process was at it all that time.
+        DatabaseUnavailable: the ledger is in Postgres, which does not answer now.
+    """
+    with open_books(bench.settings) as books:
+        return warehouse.refresh(bench.settings.store, bench.catalog, calls=books)
