@@ -1,4 +1,4 @@
-"""From asyncio to a Dagster step: the walks run on a loop in a thread of its own, events come out of the step.
+"""From asyncio to a Dagster step: the walks run on a loop in a thread of its own, their outcomes come out in the step.
 
 Event-log writes block for milliseconds each, so they must not happen on the loop; and Dagster interrupts a step
 in its main thread (SIGTERM, cancel), so that is where the generator waits and where its ``finally`` stops the work.
@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import signal
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, Generic, TypeVar
+
+import dagster as dg
 
 T = TypeVar("T")
 STOP_SECONDS = 10.0
+STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Bridge(Generic[T]):
@@ -59,3 +63,29 @@ class Bridge(Generic[T]):
             with suppress(RuntimeError):  # the loop may close between the two lines
                 self._loop.call_soon_threadsafe(self._task.cancel)
             thread.join(STOP_SECONDS)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Hold back a stop (cancel, Ctrl-C) until the block has done what must not be left half done.
+
+    Raises:
+        DagsterExecutionInterruptedError: after the block, when somebody wanted the run to stop meanwhile.
+    """
+    if threading.current_thread() is not threading.main_thread():  # signals come to the main thread only
+        yield
+        return
+    came = False
+
+    def note(*_: object) -> None:
+        nonlocal came
+        came = True
+
+    before = {number: signal.signal(number, note) for number in STOPS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        raise dg.DagsterExecutionInterruptedError

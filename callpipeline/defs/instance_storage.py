@@ -7,6 +7,7 @@ Named in ``dagster.yaml``. Runs, events and sensor ticks land under ``DAGSTER_HO
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,17 @@ class InstanceStorage(DagsterStorage, ConfigurableClass):
         base = Path(config_value.get("base_dir") or default_base())
         # Two processes that make the tables at the same moment fail each other.
         with holding(base.parent / "opening.lock", timeout=LONGEST_OPENING):
+            if not base.exists():
+                _make(base)
             return DagsterSqliteStorage(base_dir=str(base), inst_data=inst_data)
+
+
+def _make(base: Path) -> None:
+    """Make the files beside their place: Dagster takes a file as made that a killed process left without tables."""
+    making = base.with_name(f"{base.name}.making")
+    shutil.rmtree(making, ignore_errors=True)
+    DagsterSqliteStorage(base_dir=str(making)).dispose()
+    making.rename(base)
 
 
 def default_base() -> Path:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster_shared.error import SerializableErrorInfo
 
 from callpipeline.definitions import build_defs
+from callpipeline.defs.assets.process import STEP
 from callpipeline.defs.batches import Batch, batches
 from callpipeline.defs.jobs import PROCESS, ROLL_UP
 from callpipeline.defs.partitions import RECORDINGS
@@ -52,20 +54,27 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
 
 @dataclass(frozen=True)
 class Launched:
-    """One run, finished."""
+    """One run, finished. ``left``: what it says that it leaves, when somebody stopped it (Ctrl-C, SIGTERM)."""
 
     run_id: str
     batch: Batch
     success: bool
     interrupted: bool = False
+    left: str = ""
 
 
 def process(
-    instance: dg.DagsterInstance, keys: Iterable[str], resource: PipelineResource, *, batch_size: int
+    instance: dg.DagsterInstance,
+    keys: Iterable[str],
+    resource: PipelineResource,
+    *,
+    batch_size: int,
+    force_paid: bool = False,
 ) -> Iterator[Launched]:
     """Add the recordings as partitions and walk them, batch by batch; yield each run when it has ended.
 
-    A run that is interrupted is the last one.
+    A run that is interrupted is the last one. ``force_paid``: transcribe anew at a provider, and pay for it,
+    what was bought before.
     """
     wanted = list(dict.fromkeys(keys))
     known = set(instance.get_dynamic_partitions(RECORDINGS))
@@ -73,23 +82,25 @@ def process(
     if new:
         instance.add_dynamic_partitions(RECORDINGS, new)
     job = build_defs({"pipeline": resource}).resolve_job_def(PROCESS)
+    ops = {STEP: {"config": {"force_paid": force_paid}}}
     for batch in batches(wanted, instance.get_dynamic_partitions(RECORDINGS), batch_size):
         result = job.execute_in_process(
-            run_config=QUIET,
+            run_config={**QUIET, "ops": ops},
             instance=instance,
             tags={**batch.tags, "callpipeline/from": "cli"},
             raise_on_error=False,
         )
-        launched = Launched(result.run_id, batch, result.success, _interrupted(result))
-        yield launched
-        if launched.interrupted:
+        stopped = _interruption(result)
+        left = stopped.message.partition("\n")[2].strip() if stopped else ""
+        yield Launched(result.run_id, batch, result.success, stopped is not None, left)
+        if stopped:
             return
 
 
-def _interrupted(result: dg.ExecuteInProcessResult) -> bool:
-    """Tell whether the run ended because somebody stopped it (Ctrl-C, SIGTERM)."""
-    errors = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
-    return any(error is not None and error.cls_name == INTERRUPTED for error in errors)
+def _interruption(result: dg.ExecuteInProcessResult) -> SerializableErrorInfo | None:
+    """Return how the step was stopped; its first line names the class, the others are the notes it was given."""
+    errors = (event.step_failure_data.error for event in result.all_events if event.is_step_failure)
+    return next((error for error in errors if error is not None and error.cls_name == INTERRUPTED), None)
 
 
 def roll_up(instance: dg.DagsterInstance, resource: PipelineResource) -> Launched:

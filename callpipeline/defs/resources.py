@@ -5,12 +5,14 @@ Tests, benches and the command line pass their own ``PipelineResource`` to ``bui
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import dagster as dg
 
+from callpipeline.defs import pools
 from callpipeline.pipeline.outcomes import RecordingOutcome, StageOutcome
 from callpipeline.pipeline.workbench import Workbench
 from callpipeline.settings import Settings
@@ -34,9 +36,34 @@ class PipelineResource:
     engine: Transcriber | None = None
     listener: Callable[[Outcome], None] = _nobody
 
-    def workbench(self) -> Workbench:
-        """Open the supplies of a run; the caller closes them."""
-        return Workbench(self.settings(), engine=self.engine)
+    @contextmanager
+    def workbench(
+        self, context: dg.AssetExecutionContext | None = None, *, force_paid: bool = False
+    ) -> Iterator[Workbench]:
+        """Open the supplies of a run, and close them after.
+
+        With ``context`` the run may call providers: under its id, and with Dagster's pools for limits.
+        ``force_paid``: transcribe anew, and pay for it, what was bought before.
+        """
+        settings = self.settings()
+        if context is None:
+            with Workbench(settings, engine=self.engine) as bench:
+                yield bench
+            return
+        for note in pools.prepare(context.instance, settings):
+            context.log.warning(note)
+        run_id = context.run.run_id
+        page = pools.PoolPage(context.instance, run_id)
+        bench = Workbench(
+            settings,
+            engine=self.engine,
+            run=run_id,
+            slot_limit=pools.slot_limit(context.instance),
+            on_slot_change=page.changed,
+            force_paid=force_paid,
+        )
+        with bench, closing(page):
+            yield bench
 
 
 Pipeline: TypeAlias = dg.ResourceParam[PipelineResource]

@@ -25,7 +25,7 @@ class House:
 
     settings: Settings
     instance: dg.DagsterInstance
-    engine: Transcriber
+    engine: Transcriber | None
     outcomes: list[Outcome] = field(default_factory=list)
 
     @property
@@ -40,9 +40,12 @@ class House:
             scan(bench.catalog, folder, self.settings)
             return bench.catalog.order()
 
-    def process(self, keys: Sequence[str], *, batch_size: int = 100) -> list[Launched]:
+    def process(
+        self, keys: Sequence[str], *, batch_size: int = 100, force_paid: bool = False
+    ) -> list[Launched]:
         self.outcomes.clear()
-        return list(process(self.instance, keys, self.resource, batch_size=batch_size))
+        runs = process(self.instance, keys, self.resource, batch_size=batch_size, force_paid=force_paid)
+        return list(runs)
 
     def materialized(self, asset: str) -> set[str]:
         return set(self.instance.get_materialized_partitions(dg.AssetKey(asset)))
@@ -73,9 +76,9 @@ def instance(
 
 
 @pytest.fixture
-def house(instance: dg.DagsterInstance, settings: Settings) -> House:
+def house(instance: dg.DagsterInstance) -> House:
     """The pipeline with an engine that answers at once."""
-    return House(settings, instance, InstantTranscriber())
+    return House(Settings(), instance, InstantTranscriber())
 
 
 @pytest.fixture

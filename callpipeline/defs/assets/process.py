@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from callpipeline.defs.assets import (
     call_metrics,
@@ -21,9 +22,11 @@ from callpipeline.defs.assets import (
     transcripts,
 )
 from callpipeline.defs.assets.base import AssetFace, View
-from callpipeline.defs.bridge import Bridge
+from callpipeline.defs.bridge import Bridge, undisturbed
 from callpipeline.defs.partitions import recordings
+from callpipeline.defs.progress import Progress, line
 from callpipeline.defs.resources import Outcome, Pipeline
+from callpipeline.limits.supplies import POOLS
 from callpipeline.pipeline.batch import walk_batch
 from callpipeline.pipeline.outcomes import StageOutcome, Status
 from callpipeline.pipeline.stages import BY_ASSET as STAGES
@@ -39,43 +42,101 @@ FACES: tuple[AssetFace, ...] = (
     call_metrics.FACE,
 )
 BY_ASSET = {face.asset: face for face in FACES}
-LISTED_FAILURES = 20
+STEP = "walk_recordings"
 NO_EVENT = "NULL"
 """What Dagster writes where an input has no event of its own."""
+
+
+class WalkConfig(dg.Config):
+    """What the launchpad offers for the step."""
+
+    force_paid: bool = Field(
+        default=False,
+        description=(
+            "Transcribe the selected recordings at the provider again, and pay for them again, although their "
+            "transcripts are there. Without it, what was bought once is never bought again."
+        ),
+    )
 
 
 def build_step() -> dg.AssetsDefinition:
     """Return the multi-asset of all per-recording assets."""
 
     @dg.multi_asset(
-        name="walk_recordings",
+        name=STEP,
         specs=[face.spec() for face in FACES],
         check_specs=[spec for face in FACES for spec in face.check_specs()],
         can_subset=True,
         partitions_def=recordings,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
-    def walk_recordings(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Iterator[Any]:
+    def walk_recordings(
+        context: dg.AssetExecutionContext, config: WalkConfig, pipeline: Pipeline
+    ) -> Iterator[Any]:
+        keys = list(context.partition_keys)
         wanted = {key.to_user_string() for key in context.selected_asset_keys}
-        failed: list[StageOutcome] = []
-        with pipeline.workbench() as bench:
-            work = partial(walk_batch, list(context.partition_keys), wanted, bench)
-            for outcome in Bridge[Outcome](work):
-                pipeline.listener(outcome)
-                if not isinstance(outcome, StageOutcome):
-                    continue
-                if outcome.status is Status.FAILED:
-                    failed.append(outcome)
-                    context.log.error(_line(outcome))
-                elif outcome.stored is not None:
-                    yield from _events(outcome, bench)
-        if failed:
-            raise _failure(failed, len(context.partition_keys))
+        progress = Progress(keys)
+        with pipeline.workbench(context, force_paid=config.force_paid) as bench:
+            try:
+                if bench.transcriber.remote:
+                    context.log.info(_terms(bench))
+                for outcome in Bridge[Outcome](partial(walk_batch, keys, wanted, bench)):
+                    with undisturbed():
+                        pipeline.listener(outcome)
+                        progress.note(outcome)
+                        if isinstance(outcome, StageOutcome):
+                            _tell(context, outcome, bench)
+            except BaseException as error:  # cancelled, or broken off: the run's last words say what is left
+                left = progress.left(bench)
+                context.log.warning(left)
+                error.add_note(left)
+                raise
+            if progress.failed:
+                raise progress.failure(bench)
+        yield from ()  # a step that returned would be asked for its outputs
 
     return walk_recordings
 
 
-def _events(outcome: StageOutcome, bench: Workbench) -> Iterator[Any]:
+def _terms(bench: Workbench) -> str:
+    """Say where the audio goes, how much of it at a time, and what it may cost."""
+    settings = bench.settings
+    limits = {pool: bench.slot_limit(pool) if bench.slot_limit else None for pool in POOLS}
+    slots = (
+        f"{pool} {getattr(settings, f'{pool}_slots') if limit is None else limit}"
+        for pool, limit in limits.items()
+    )
+    budgets = (
+        f"{'none' if dollars is None else f'${dollars:g}'} per {what}"
+        for what in ("recording", "run", "day")
+        for dollars in [getattr(settings, f"budget_per_{what}")]
+    )
+    again = " What was bought before is bought again (force_paid)." if bench.force_paid else ""
+    return (
+        f"Engine {bench.transcriber.name}: audio is sent to a provider. Slots of the pools, now: "
+        f"{', '.join(slots)}. Budgets: {', '.join(budgets)}.{again}"
+    )
+
+
+def _tell(context: dg.AssetExecutionContext, outcome: StageOutcome, bench: Workbench) -> None:
+    """Write what a stage did to the event log, now.
+
+    A yielded event would be written by Dagster while the step stands still: a run that is cancelled meanwhile
+    would end without the step hearing of it, with its calls going on and nothing said about what is left.
+    """
+    if outcome.status is Status.FAILED:
+        context.log.error(line(outcome))
+    elif outcome.stored is not None:
+        for event in _events(outcome, bench):
+            context.log_event(event)
+        list(
+            context.consume_events()
+        )  # they are written; nobody needs those of thousands of recordings at the end
+
+
+def _events(
+    outcome: StageOutcome, bench: Workbench
+) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
     assert outcome.stored is not None  # noqa: S101 - the caller looked
     face, stored = BY_ASSET[outcome.asset], outcome.stored
     view = View(bench, stored)
@@ -116,23 +177,3 @@ def _made_from(outcome: StageOutcome, bench: Workbench) -> dict[str, str]:
                 NO_EVENT  # the version decides, not which event told it
             )
     return tags
-
-
-def _line(outcome: StageOutcome) -> str:
-    failure = outcome.failure
-    assert failure is not None  # noqa: S101 - failed outcomes carry one
-    return f"{outcome.asset} of {outcome.key}: {failure.error_class}: {failure.message}"
-
-
-def _failure(failed: list[StageOutcome], total: int) -> dg.Failure:
-    """Say which recordings failed, so that the run's page answers the question without a search."""
-    keys = list(dict.fromkeys(outcome.key for outcome in failed))
-    lines = [_line(outcome) for outcome in failed[:LISTED_FAILURES]]
-    if len(failed) > LISTED_FAILURES:
-        lines.append(f"... and {len(failed) - LISTED_FAILURES} more: callpipeline status --failed lists all")
-    return dg.Failure(
-        description=f"{len(keys)} of {total} recordings failed; the others are done.\n" + "\n".join(lines),
-        metadata={"failed": len(keys), "done": total - len(keys)},
-        # What can be tried again is tried by the next run: a retry of this one would repeat permanent failures.
-        allow_retries=False,
-    )

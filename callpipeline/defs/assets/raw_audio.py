@@ -10,6 +10,7 @@ from callpipeline.audio.waveform import waveform_svg
 from callpipeline.defs.assets.base import AssetFace, Check, View, picture
 from callpipeline.intake.formats import display
 from callpipeline.model import AudioInfo
+from callpipeline.pipeline import fitness
 
 
 def _metadata(view: View) -> Mapping[str, Any]:
@@ -38,6 +39,14 @@ def _checks(view: View) -> Iterator[Check]:
         return
     for finding in findings(info):
         yield Check(finding.name, finding.passed, finding.message, {"value": finding.value})
+    yield _fit_to_send(info, view)
+
+
+def _fit_to_send(info: AudioInfo, view: View) -> Check:
+    looks = fitness.recording(info, view.call, view.bench.settings)
+    against = fitness.failed(looks)
+    text = " ".join(against) or "nothing about the recording itself keeps it from being sent to a provider"
+    return Check("fit_to_send", not against, text, {look.name: look.message for look in looks})
 
 
 FACE = AssetFace(
@@ -53,6 +62,10 @@ FACE = AssetFace(
         "duration_matches_claim": "The decoded duration equals the one that the file's header claims.",
         "not_clipped": "The signal is not cut off at full scale.",
         "not_silent": "There is something to hear.",
+        "fit_to_send": (
+            "Whole, of a length and size that is taken, and with the metadata that its profile asks for: what fails "
+            "here is not sent to a provider. Engines of this machine take it all the same."
+        ),
     },
     checks=_checks,
 )
