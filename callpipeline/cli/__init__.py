@@ -12,9 +12,10 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from callpipeline.cli import doctor, evaluate, export, run, status, sweep
+from callpipeline.cli import costs, doctor, evaluate, export, run, status, sweep
 from callpipeline.cli.views import SOME_FAILED, USAGE, errors
 from callpipeline.failures import CallPipelineError, NotConfigured, UsageError
+from callpipeline.settings import Settings, variable_of
 
 app = typer.Typer(
     name="callpipeline",
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("status")(status.status)
+app.command("costs")(costs.costs)
 app.command("export")(export.export)
 app.command("sweep")(sweep.sweep)
 app.command("doctor")(doctor.doctor)
@@ -68,7 +70,8 @@ def main() -> None:
         sys.exit(SOME_FAILED)
     except ValidationError as error:
         for problem in error.errors():
-            name = "CALLPIPELINE_" + "_".join(str(part) for part in problem["loc"]).upper()
+            name = "_".join(str(part) for part in problem["loc"])
+            name = variable_of(name) if name in Settings.model_fields else name.upper()
             errors.print(f"[red]wrong setting[/red] {name}: {problem['msg']}", soft_wrap=True)
         sys.exit(USAGE)
     except KeyboardInterrupt:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from callpipeline.cli.dry_run import announce, dry_run, pool_limits
 from callpipeline.cli.views import (
     FAILURES_SHOWN,
     SOME_FAILED,
@@ -36,6 +37,20 @@ def run(
         bool,
         typer.Option("--retry-failed", help="Also try again what failed for good, such as damaged files."),
     ] = False,
+    look_only: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Send nothing: say what would be sent, what it would cost and how long it would take.",
+        ),
+    ] = False,
+    force_paid: Annotated[
+        bool,
+        typer.Option(
+            "--force-paid",
+            help="Also transcribe again, and pay again for, what a provider has transcribed before. Asks nothing.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON, for scripts.")] = False,
 ) -> None:
     """Process what is new or changed in FOLDER and show verdicts and scores.
@@ -45,7 +60,6 @@ def run(
 
     Exit code 0: all recordings are done. 1: some failed, the others are done. 2: wrong usage or set-up.
     """
-    from callpipeline.pipeline.walk import plan
     from callpipeline.pipeline.workbench import Workbench
     from callpipeline.store.sweep import sweep
 
@@ -53,9 +67,17 @@ def run(
         raise UsageError(f"{folder} is not a folder.", hint="Give the folder that holds the recordings.")
     folder = folder.absolute()
     started = time.monotonic()
-    with Workbench(Settings()) as bench:
+    with Workbench(Settings(), force_paid=force_paid) as bench:
+        if force_paid and not bench.transcriber.remote:
+            raise UsageError(
+                f"--force-paid is for engines at a provider; {bench.transcriber.name} works on this machine.",
+                hint="Set CALLPIPELINE_TRANSCRIBER, or leave the option out.",
+            )
         found = _take_in(bench, folder)
-        pending = bench.catalog.pending(plan(bench), folder, retry_failed=retry_failed)
+        if look_only:
+            dry_run(bench, folder, retry_failed=retry_failed, as_json=as_json)
+            return
+        pending = _pending(bench, folder, retry_failed=retry_failed)
         broken: list[str] = []
         if pending:
             broken += _process(bench, pending)
@@ -77,6 +99,19 @@ def _take_in(bench: Workbench, folder: Path) -> ScanReport:
         return scan(bench.catalog, folder, bench.settings, wait=True, on_progress=steps.update)
 
 
+def _pending(bench: Workbench, folder: Path, *, retry_failed: bool) -> list[str]:
+    """Return what is to do, in order of arrival; with ``bench.force_paid`` also what was bought before."""
+    from callpipeline.pipeline.forecast import bought_before
+    from callpipeline.pipeline.walk import plan
+
+    pending = bench.catalog.pending(plan(bench), folder, retry_failed=retry_failed)
+    if not bench.force_paid:
+        return pending
+    order = bench.catalog.order(folder)
+    again = {*pending, *bought_before(bench, order)}
+    return [key for key in order if key in again]
+
+
 def _process(bench: Workbench, pending: list[str]) -> list[str]:
     """Walk the recordings; return the ids of runs that ended before all of theirs were walked."""
     from callpipeline.defs.launch import open_instance, process
@@ -88,6 +123,9 @@ def _process(bench: Workbench, pending: list[str]) -> list[str]:
             f"[yellow]Transcription by the offline demo engine ({bench.transcriber.name})[/yellow]: needs no key and no "
             "download, and gets many words wrong. callpipeline doctor shows the real engines."
         )
+    if bench.transcriber.remote:
+        with pool_limits(bench.settings) as limit:
+            announce(bench, pending, limit)
     broken: list[str] = []
     with Steps("processing recordings", len(pending)) as steps:
 
@@ -98,8 +136,16 @@ def _process(bench: Workbench, pending: list[str]) -> list[str]:
         resource = PipelineResource(settings=lambda: bench.settings, engine=bench.engine, listener=listen)
         walked = 0
         with open_instance(bench.settings) as instance:
-            for launched in process(instance, pending, resource, batch_size=bench.settings.batch_size):
+            runs = process(
+                instance,
+                pending,
+                resource,
+                batch_size=bench.settings.batch_size,
+                force_paid=bench.force_paid,
+            )
+            for launched in runs:
                 if launched.interrupted:
+                    errors.print(escape(launched.left), soft_wrap=True)
                     raise KeyboardInterrupt
                 walked += len(launched.batch.keys)
                 if steps.done < walked:

@@ -39,9 +39,12 @@ async def walk_batch(
             outcomes.append(outcome)
             emit(outcome)
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(bench.settings.recordings_in_flight):
-            group.create_task(walker(waiting))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(bench.settings.recordings_in_flight):
+                group.create_task(walker(waiting))
+    finally:
+        await bench.disconnect()
     return outcomes
 
 

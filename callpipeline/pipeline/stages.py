@@ -141,13 +141,18 @@ def _none(_: Any) -> Mapping[str, object]:
     return {}
 
 
+def _never(_: Workbench) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class Stage:
     """One row of the table: an asset of a recording and how it comes about.
 
     ``parameters`` are the settings and engines that decide the result for every recording, ``facts`` what decides it
     for one. With the code version and the inputs' data versions they are the cache key. ``can_do_without`` names
-    inputs whose failure leaves a part that can still be decided.
+    inputs whose failure leaves a part that can still be decided. ``anew`` says whether this run makes the result
+    again although nothing that decides it has changed.
     """
 
     asset: str
@@ -158,6 +163,7 @@ class Stage:
     parameters: Callable[[Workbench], Mapping[str, object]] = _none
     facts: Callable[[Case], Mapping[str, object]] = _none
     can_do_without: tuple[str, ...] = ()
+    anew: Callable[[Workbench], bool] = _never
 
 
 # --- audio --------------------------------------------------------------------------------------------
@@ -219,6 +225,7 @@ async def _speech_activity(case: Case, inputs: Inputs) -> SpeechActivity:
 
 
 async def _transcripts(case: Case, inputs: Inputs) -> Transcript:
+    from callpipeline.pipeline.fitness import check
     from callpipeline.qa.redaction import redact_transcript
 
     bench = case.bench
@@ -230,7 +237,9 @@ async def _transcripts(case: Case, inputs: Inputs) -> Transcript:
             inputs.get("speech_activity", SpeechActivity), bench.settings.releasing_min_speech
         )
         if reason is None:
-            transcript = await engine.transcribe(case.job(inputs))
+            job = case.job(inputs)
+            await check(bench, job, case.metadata, name=case.name)
+            transcript = await engine.transcribe(job)
         else:
             transcript = Transcript(
                 engine=engine.name,
@@ -367,6 +376,10 @@ def _engine(bench: Workbench) -> Mapping[str, object]:
     }
 
 
+def _bought_anew(bench: Workbench) -> bool:
+    return bench.force_paid and bench.transcriber.remote
+
+
 def _text_source(case: Case) -> Mapping[str, object]:
     from callpipeline.intake.transcript_files import READER_VERSION
 
@@ -410,7 +423,7 @@ STAGES: tuple[Stage, ...] = (
     # Before diarization: a remote engine's answer takes longest, so it is asked first.
     Stage(
         "transcripts", ("raw_audio", "speech_activity"), Transcript, "1", _transcripts,
-        parameters=_engine, facts=_text_source,
+        parameters=_engine, facts=_text_source, anew=_bought_anew,
     ),
     Stage(
         "diarization", ("raw_audio", "speech_activity"), Diarization, "1", _diarization,

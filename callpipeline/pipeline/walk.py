@@ -97,8 +97,9 @@ async def _inputs(stage: Stage, case: Case, above: Mapping[str, asyncio.Task[Sta
     return inputs
 
 
-async def _make(stage: Stage, case: Case, inputs: Inputs, started: float) -> StageOutcome:
-    cache_key = digest(
+def cache_key_of(stage: Stage, case: Case, inputs: Inputs) -> str:
+    """Fingerprint of all that decides one result: a stored one that carries it need not be made again."""
+    return digest(
         {
             "code": stage.code_version,
             "parameters": stage.parameters(case.bench),
@@ -106,10 +107,14 @@ async def _make(stage: Stage, case: Case, inputs: Inputs, started: float) -> Sta
             "inputs": {asset: inputs.data_version(asset) for asset in stage.needs},
         }
     )
+
+
+async def _make(stage: Stage, case: Case, inputs: Inputs, started: float) -> StageOutcome:
+    cache_key = cache_key_of(stage, case, inputs)
     store = case.bench.store
     stored = case.stored(stage.asset)
     status = Status.REUSED
-    if stored is None or stored.cache_key != cache_key:
+    if stored is None or stored.cache_key != cache_key or stage.anew(case.bench):
         value = await stage.run(case, inputs)
         stored = store.put(stage.asset, case.key, value, cache_key=cache_key, code_version=stage.code_version)
         status = Status.DONE

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from types import TracebackType
 
+from callpipeline.failures import CallPipelineError, NotConfigured
 from callpipeline.intake.catalog import Catalog
-from callpipeline.limits.retry import RetryPolicy
-from callpipeline.limits.slots import Limit
+from callpipeline.limits.ledger_rows import ProviderCall
+from callpipeline.limits.retry import RetryPolicy, retrying
+from callpipeline.limits.slots import Limit, OnChange
 from callpipeline.limits.supplies import Supplies, open_supplies
-from callpipeline.model import AudioInfo, Transcript
+from callpipeline.limits.worker import Turns, Worker
+from callpipeline.model import AudioInfo, Finding, Transcript
 from callpipeline.pipeline.workers import Workers
 from callpipeline.qa.redaction import redact_transcript
 from callpipeline.settings import Settings
@@ -21,26 +24,36 @@ from callpipeline.speech.engines import transcriber
 from callpipeline.speech.engines.base import EngineTools, RemoteTranscriber, Transcriber
 from callpipeline.store.results import ResultStore
 
+ASK_AGAIN_SECONDS = 30.0
+"""A provider that said no, or nothing, is asked again after this: a run outlives a short outage."""
+
 
 @dataclass
 class Workbench:
     """Supplies of one process. Engines are made at first use, so that a run that needs none loads none.
 
     ``engine`` replaces the configured transcriber; benches and tests use it. ``run`` is the run's id in the
-    ledger and for its budget, ``slot_limit`` gives the size of a pool (Dagster's). ``force_paid``: transcribe
-    anew at a provider, and pay for it, what is there already.
+    ledger and for its budget, ``slot_limit`` gives the size of a pool (Dagster's), ``on_slot_change`` shows who
+    holds slots. ``force_paid``: transcribe anew at a provider, and pay for it, what is there already.
     """
 
     settings: Settings
     engine: Transcriber | None = None
     run: str = ""
     slot_limit: Limit | None = None
+    on_slot_change: OnChange | None = None
     force_paid: bool = False
     workers: Workers = field(init=False)
+    checks: Worker = field(init=False)
+    """A thread for checks before a call: they must not queue behind long decodes."""
     deadline: float | None = field(init=False)
 
     def __post_init__(self) -> None:
         self.workers = Workers(self.settings.workers)
+        self.checks = Worker("checks")
+        self._turns = Turns()
+        self._answer: tuple[Finding, ...] | CallPipelineError = ()
+        self._ask_after = float("-inf")
         allowed = self.settings.run_deadline
         self.deadline = time.monotonic() + allowed if allowed else None
 
@@ -78,8 +91,50 @@ class Workbench:
     @cached_property
     def supplies(self) -> Supplies:
         """Slots, rates, ledger, prices and budgets, shared with all other processes."""
-        policy = RetryPolicy().scaled(self.settings.retry_delay_scale)
-        return open_supplies(self.settings, run=self.run, slot_limit=self.slot_limit, policy=policy)
+        return open_supplies(
+            self.settings,
+            run=self.run,
+            slot_limit=self.slot_limit,
+            on_slot_change=self.on_slot_change,
+            policy=self._policy,
+        )
+
+    def unfinished_calls(self) -> list[ProviderCall]:
+        """Return the calls that providers got, or may have got, and whose answers are not here: of all runs.
+
+        Empty when no engine of this run ever needed a provider.
+        """
+        return self.supplies.ledger.unfinished() if "supplies" in self.__dict__ else []
+
+    async def asked_provider(self) -> tuple[Finding, ...]:
+        """Return what the engine's provider says of key and models; asked once, as long as all is well.
+
+        Nothing for an engine of this machine.
+
+        Raises:
+            CallPipelineError: it did not answer, after the usual retries.
+        """
+        engine = self.transcriber
+        if not isinstance(engine, RemoteTranscriber):
+            return ()
+        async with self._turns.of("provider"):
+            if time.monotonic() >= self._ask_after:
+                self._ask_after = time.monotonic() + ASK_AGAIN_SECONDS
+                try:
+                    self._answer = await retrying(engine.probe, self._policy)
+                except NotConfigured as error:
+                    self._answer = (Finding(name=engine.name, passed=False, message=str(error)),)
+                except CallPipelineError as error:
+                    self._answer = error
+                if isinstance(self._answer, tuple) and all(finding.passed for finding in self._answer):
+                    self._ask_after = float("inf")
+            if isinstance(self._answer, CallPipelineError):
+                raise type(self._answer)(str(self._answer)) from self._answer
+            return self._answer
+
+    @property
+    def _policy(self) -> RetryPolicy:
+        return RetryPolicy().scaled(self.settings.retry_delay_scale)
 
     async def disconnect(self) -> None:
         """Close a provider's connections, in the event loop that used them."""
@@ -93,6 +148,7 @@ class Workbench:
     def close(self, *, kill: bool = False) -> None:
         """Give back workers and database handles."""
         self.workers.close(kill=kill)
+        self.checks.close()
         if "supplies" in self.__dict__:
             self.supplies.close()
         if "catalog" in self.__dict__:

@@ -182,6 +182,7 @@ def test_checks_are_reported_for_each_recording(house: House, calls: Calls) -> N
             "duration_matches_claim",
             "not_clipped",
             "not_silent",
+            "fit_to_send",
             "text_where_speech",
             "confidence",
         )
