@@ -15,13 +15,14 @@ from typing import Any
 from dagster import Field, StringSource
 from dagster._config import UserConfigSchema
 from dagster._core.storage.base_storage import DagsterStorage
-from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
+from callpipeline.defs.event_log import Storage
 from callpipeline.settings import Settings, project_root
 from callpipeline.store.locks import holding
 
 FOLDER = ".dagster"
+PLANNED_TOGETHER = "1000"
 LONGEST_OPENING = 120.0
 """Seconds to wait for another process that opens the storage."""
 
@@ -39,6 +40,8 @@ class InstanceStorage(DagsterStorage, ConfigurableClass):
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> DagsterStorage:
         """Open the storage that the environment asks for."""
+        # Dagster's own switch: what a run plans is then written together, not in a transaction for each recording.
+        os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", PLANNED_TOGETHER)
         url = Settings().postgres_url
         if url:
             from dagster_postgres.storage import DagsterPostgresStorage
@@ -49,14 +52,14 @@ class InstanceStorage(DagsterStorage, ConfigurableClass):
         with holding(base.parent / "opening.lock", timeout=LONGEST_OPENING):
             if not base.exists():
                 _make(base)
-            return DagsterSqliteStorage(base_dir=str(base), inst_data=inst_data)
+            return Storage(base_dir=str(base), inst_data=inst_data)
 
 
 def _make(base: Path) -> None:
     """Make the files beside their place: Dagster takes a file as made that a killed process left without tables."""
     making = base.with_name(f"{base.name}.making")
     shutil.rmtree(making, ignore_errors=True)
-    DagsterSqliteStorage(base_dir=str(making)).dispose()
+    Storage(base_dir=str(making)).dispose()
     making.rename(base)
 
 
