@@ -21,7 +21,12 @@ INSTANCE = (
     "storage:\n  custom:\n    module: callpipeline.defs.instance_storage\n    class: InstanceStorage\n"
     "telemetry:\n  enabled: false\n"
 )
-_PRELOADED = ["callpipeline.defs.launch", "callpipeline.intake.scan", "callpipeline.pipeline.batch", "assemblyai"]
+_PRELOADED = [
+    "callpipeline.defs.launch",
+    "callpipeline.intake.scan",
+    "callpipeline.pipeline.batch",
+    "assemblyai",
+]
 
 
 @contextmanager
@@ -62,17 +67,17 @@ def work_off(calls: str, variables: Mapping[str, str]) -> None:
     from callpipeline.defs.launch import open_instance, process
     from callpipeline.defs.resources import PipelineResource
     from callpipeline.intake.scan import scan
-    from callpipeline.pipeline.walk import plan
+    from callpipeline.pipeline.pending import pending
     from callpipeline.pipeline.workbench import Workbench
 
     os.environ.update(variables)
     settings = Settings()
     with Workbench(settings) as bench:
         scan(bench.catalog, Path(calls), settings)
-        pending = bench.catalog.pending(plan(bench), Path(calls))
+        waiting = pending(bench, Path(calls))
     resource = PipelineResource(settings=lambda: settings)
     with open_instance(settings) as instance:
-        for _ in process(instance, pending, resource, batch_size=settings.batch_size):
+        for _ in process(instance, waiting, resource, batch_size=settings.batch_size):
             pass
 
 

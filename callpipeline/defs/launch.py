@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+import uuid
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from callpipeline.defs.assets.process import STEP
 from callpipeline.defs.batches import Batch, batches
 from callpipeline.defs.jobs import PROCESS, ROLL_UP
 from callpipeline.defs.partitions import RECORDINGS
-from callpipeline.defs.resources import PipelineResource
+from callpipeline.defs.resources import SPENDS_WITH, PipelineResource
 from callpipeline.settings import Settings, project_root
 from callpipeline.store.files import write_text
 
@@ -70,11 +71,13 @@ def process(
     *,
     batch_size: int,
     force_paid: bool = False,
+    along: Collection[str] = (),
 ) -> Iterator[Launched]:
     """Add the recordings as partitions and walk them, batch by batch; yield each run when it has ended.
 
-    A run that is interrupted is the last one. ``force_paid``: transcribe anew at a provider, and pay for it,
-    what was bought before.
+    A run that is interrupted is the last one. All of them share one budget, that of the first. ``force_paid``:
+    transcribe anew at a provider, and pay for it, what was bought before. ``along``: recordings that are done, of
+    which a few may be walked along; see ``batches``.
     """
     wanted = list(dict.fromkeys(keys))
     known = set(instance.get_dynamic_partitions(RECORDINGS))
@@ -83,11 +86,16 @@ def process(
         instance.add_dynamic_partitions(RECORDINGS, new)
     job = build_defs({"pipeline": resource}).resolve_job_def(PROCESS)
     ops = {STEP: {"config": {"force_paid": force_paid}}}
-    for batch in batches(wanted, instance.get_dynamic_partitions(RECORDINGS), batch_size):
+    along = () if force_paid else frozenset(along)
+    first = str(uuid.uuid4())
+    for number, batch in enumerate(
+        batches(wanted, instance.get_dynamic_partitions(RECORDINGS), batch_size, along=along)
+    ):
         result = job.execute_in_process(
             run_config={**QUIET, "ops": ops},
             instance=instance,
-            tags={**batch.tags, "callpipeline/from": "cli"},
+            tags={**batch.tags, "callpipeline/from": "cli", SPENDS_WITH: first},
+            run_id=first if number == 0 else None,
             raise_on_error=False,
         )
         stopped = _interruption(result)

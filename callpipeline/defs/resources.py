@@ -21,6 +21,10 @@ from callpipeline.speech.engines.base import Transcriber
 Outcome: TypeAlias = StageOutcome | RecordingOutcome
 
 
+SPENDS_WITH = "callpipeline/spends_with"
+"""Run tag: the run whose budget this one shares, because one command started both."""
+
+
 def _nobody(outcome: Outcome) -> None:
     pass
 
@@ -58,6 +62,7 @@ class PipelineResource:
             settings,
             engine=self.engine,
             run=run_id,
+            spends_with=context.run.tags.get(SPENDS_WITH, run_id),
             slot_limit=pools.slot_limit(context.instance),
             on_slot_change=page.changed,
             force_paid=force_paid,

@@ -48,6 +48,7 @@ def open_supplies(
     settings: Settings,
     *,
     run: str = "",
+    spends_with: str = "",
     slot_limit: Limit | None = None,
     on_slot_change: OnChange | None = None,
     policy: RetryPolicy | None = None,
@@ -56,13 +57,13 @@ def open_supplies(
 
     ``slot_limit`` gives the size of a pool now (Dagster's, say); without it, and where it has none, the
     settings' holds. ``on_slot_change`` is told when this process takes or gives back a slot. ``run`` is the
-    run's id in the ledger, among the slots' holders and for its budget.
+    run's id among the slots' holders, and in the ledger and for its budget unless it ``spends_with`` another.
     """
     root, url = settings.store, settings.postgres_url
     budgets = Budgets(settings.budget_per_run, settings.budget_per_day)
     prices = Prices.load(settings.prices_file)
-    ledger = open_ledger(root, url, run=run)
-    costs = Costs(ledger.database, run=run, budgets=budgets)
+    ledger = open_ledger(root, url, run=spends_with or run)
+    costs = Costs(ledger.database, run=spends_with or run, budgets=budgets)
     slots = open_slots(
         root,
         url,

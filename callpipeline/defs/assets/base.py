@@ -75,7 +75,7 @@ class AssetFace:
         stage = BY_ASSET[self.asset]
         return dg.AssetSpec(
             self.asset,
-            deps=list(stage.needs),
+            deps=list(stage.inputs),
             description=self.description,
             group_name=self.group,
             code_version=stage.code_version,

@@ -2,7 +2,8 @@
 
 Why one step and not an asset function a stage: a process for each step costs seconds, a step that fails for one
 recording would stop its neighbours' later stages, and a barrier between stages would leave paid API slots idle
-(docs/adr/001). The UI still sees seven assets, each selectable, each materialized for each recording as it is done.
+(docs/adr/001). The UI still sees an asset for each stage, each selectable, each materialized for each recording that
+needs it as it is done.
 """
 
 from collections.abc import Iterator
@@ -13,7 +14,9 @@ import dagster as dg
 from pydantic import Field
 
 from callpipeline.defs.assets import (
+    audio_chunks,
     call_metrics,
+    chapters,
     detections,
     diarization,
     raw_audio,
@@ -35,16 +38,20 @@ from callpipeline.pipeline.workbench import Workbench
 FACES: tuple[AssetFace, ...] = (
     raw_audio.FACE,
     speech_activity.FACE,
+    audio_chunks.FACE,
     transcripts.FACE,
     diarization.FACE,
     speaker_turns.FACE,
     detections.FACE,
     call_metrics.FACE,
+    chapters.FACE,
 )
 BY_ASSET = {face.asset: face for face in FACES}
 STEP = "walk_recordings"
 NO_EVENT = "NULL"
 """What Dagster writes where an input has no event of its own."""
+NO_VALUE = "NULL"
+"""What Dagster takes for the version of an input that was never materialized: this recording does not need it."""
 
 
 class WalkConfig(dg.Config):
@@ -169,10 +176,12 @@ def _events(
 def _made_from(outcome: StageOutcome, bench: Workbench) -> dict[str, str]:
     """Name the inputs' versions, so that Dagster can tell when a result is out of date and when it is not."""
     tags: dict[str, str] = {}
-    for asset in STAGES[outcome.asset].needs:
+    stage = STAGES[outcome.asset]
+    for asset in stage.inputs:
         header = bench.store.header(asset, outcome.key)
-        if header is not None:
-            tags[f"dagster/input_data_version/{asset}"] = header.data_version
+        version = header.data_version if header else NO_VALUE if asset in stage.optional else None
+        if version is not None:
+            tags[f"dagster/input_data_version/{asset}"] = version
             tags[f"dagster/input_event_pointer/{asset}"] = (
                 NO_EVENT  # the version decides, not which event told it
             )
