@@ -73,6 +73,20 @@ async def test_five_minutes_of_chat_use_95_percent_and_never_pass_a_limit_in_any
     assert max(tokens, requests) >= 0.95
 
 
+@pytest.mark.parametrize("tokens", [800, 8000])
+async def test_a_run_whose_first_calls_are_a_second_late_at_the_provider_is_not_over(
+    world: World, tokens: int
+) -> None:
+    rates = world.rates(CHAT)
+    arrivals: list[float] = []
+    while world.now < 1000 + 130:
+        await rates.reserve("p", tokens)
+        arrivals.append(world.now + (1.0 if world.now < 1001 else 0.0))
+    rates.close()
+    assert worst_window([(t, 1) for t in arrivals], 60.0) <= 500
+    assert worst_window([(t, tokens) for t in arrivals], 60.0) <= 1_000_000
+
+
 async def test_starts_are_spread_over_the_minute(world: World) -> None:
     rates = world.rates(RateLimit(requests=60))
     times = []

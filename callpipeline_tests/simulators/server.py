@@ -110,7 +110,7 @@ class Simulation(ABC):
 
     def __init__(self, options: SimulatorOptions) -> None:
         self.options = options
-        self.answers = Answers()
+        self.answers = Answers(options.hearing, options.timeline)
         if options.dialogues:
             self.answers.load_dialogues(options.dialogues)
         self.faults = FaultPlan(parse_rates(options.faults), seed=options.seed)
