@@ -16,28 +16,31 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from callpipeline.failures import (
     AuthenticationFailed,
     BudgetExceeded,
+    CallPipelineError,
     DeadlineExceeded,
     NotAudio,
     NotConfigured,
     ProviderFailed,
+    QuotaExceeded,
 )
 from callpipeline.limits.ledger import Reuse
 from callpipeline.limits.ledger_rows import CallState
 from callpipeline.model import Transcript
 from callpipeline.settings import Settings, TranscriberName
-from callpipeline.speech.engines.assemblyai import AssemblyAITranscriber
+from callpipeline.speech.engines.assemblyai import SLOWEST_WORK, AssemblyAITranscriber
 from callpipeline.speech.engines.assemblyai_answer import transcript_of
 from callpipeline.speech.engines.assemblyai_request import Wanted
 from callpipeline.speech.engines.base import SpeechJob
 from callpipeline.speech.trimming import write_audio
 from callpipeline_tests.simulators import AssemblyAISimulator, SpokenTurn
 from callpipeline_tests.simulators.words import words_of
-from callpipeline_tests.speech.conftest import DATA, Call, sample
+from callpipeline_tests.speech.conftest import DATA, Call, job_of, sample, write_wav
 from callpipeline_tests.speech.remote import remote_engine
 
 pytestmark = pytest.mark.anyio
@@ -325,7 +328,8 @@ async def test_a_good_key_and_priced_models_pass_the_probe(
     async with remote_engine(settings) as (engine, _):
         findings = await engine.probe()
     assert [f.passed for f in findings] == [True, True, False]
-    assert "CALLPIPELINE_PRICES_FILE" in findings[2].message
+    assert "CALLPIPELINE_PRICES_FILE" in findings[2].hint
+    assert findings[2].error_class == "not_configured"
     assert sim.stats.paid.calls == 0
 
 
@@ -388,15 +392,29 @@ async def test_waiting_in_the_provider_s_queue_is_not_counted_as_its_work(
     assert paid_for_once(sim, 6)
 
 
-async def test_a_job_that_takes_too_long_is_stopped_and_not_charged(
+async def test_a_long_recording_may_take_longer_than_one_call(
     make_sim: Callable[..., AssemblyAISimulator],
     settings_for: Callable[..., MakeSettings],
     stereo_call: Call,
 ) -> None:
+    sim = make_sim(latency="fixed:1")
+    assert SLOWEST_WORK * stereo_call.job.info.duration > 5
+    transcript = await bought(settings_for(sim)(call_timeout=0.3), stereo_call.job)
+    assert transcript.segments
+    assert sim.stats.jobs.cancelled == 0
+    assert paid_for_once(sim)
+
+
+async def test_a_job_that_takes_too_long_is_stopped_and_not_charged(
+    make_sim: Callable[..., AssemblyAISimulator],
+    settings_for: Callable[..., MakeSettings],
+    tmp_path: Path,
+) -> None:
     sim = make_sim(latency="fixed:60")
+    job = job_of(write_wav(tmp_path / "short.wav", np.zeros((1, 12_000)), 16_000))
     async with remote_engine(settings_for(sim)(call_timeout=0.5)) as (engine, supplies):
         with pytest.raises(ProviderFailed, match="CALLPIPELINE_CALL_TIMEOUT"):
-            await engine.transcribe(stereo_call.job)
+            await engine.transcribe(job)
         assert supplies.costs.totals().total == 0
     assert sim.stats.jobs.cancelled == 1
     assert paid_for_once(sim, 0)
@@ -487,6 +505,124 @@ async def test_an_order_whose_answer_was_lost_is_looked_for_by_the_next_run(
         await bought(settings_for(sim)(retry_delay_scale=1.0), stereo_call.job, seconds=1.0)
     assert said(await bought(settings_for(sim)(), stereo_call.job), 0) == stereo_call.text_of("agent")
     assert (sim.stats.jobs.submitted, sim.stats.routes["upload"].requests) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "refusal", [["401"], ["quota"], ["429:0.01"] * 6, ["400"], ["reset"] * 3], ids=lambda faults: faults[0]
+)
+async def test_an_order_stays_in_doubt_when_it_cannot_be_looked_for(
+    sim: AssemblyAISimulator, settings: Settings, stereo_call: Call, refusal: list[str]
+) -> None:
+    sim.faults.script("submit", "reset@after")
+    sim.faults.script("list", *refusal)
+    async with remote_engine(settings) as (engine, supplies):
+        with pytest.raises(CallPipelineError):
+            await engine.transcribe(stereo_call.job)
+        assert not any(sim.faults.waiting().values())
+        (row,) = supplies.ledger.unfinished()
+        assert (row.state, row.reference is not None) == (CallState.SENDING, True)
+        assert supplies.costs.totals().open > 0
+    assert said(await bought(settings, stereo_call.job), 0) == stereo_call.text_of("agent")
+    assert (sim.stats.jobs.submitted, sim.stats.routes["upload"].requests) == (1, 1)
+
+
+async def test_a_refused_order_does_not_clear_the_one_before_it(
+    sim: AssemblyAISimulator, settings: Settings, stereo_call: Call
+) -> None:
+    sim.faults.script("submit", "reset", "429:0.01", "401")
+    async with remote_engine(settings) as (engine, supplies):
+        with pytest.raises(AuthenticationFailed):
+            await engine.transcribe(stereo_call.job)
+        assert sim.stats.routes["list"].requests == 2
+        (row,) = supplies.ledger.unfinished()
+        assert (row.state, row.sends) == (CallState.SENDING, 3)
+    assert (await bought(settings, stereo_call.job)).segments
+    assert sim.stats.routes["upload"].requests == 1
+    assert paid_for_once(sim)
+
+
+async def test_a_refused_order_that_is_the_only_one_is_closed_and_costs_nothing(
+    sim: AssemblyAISimulator, settings: Settings, stereo_call: Call
+) -> None:
+    sim.faults.script("submit", "429:0.01", "401")
+    async with remote_engine(settings) as (engine, supplies):
+        with pytest.raises(AuthenticationFailed):
+            await engine.transcribe(stereo_call.job)
+        assert supplies.ledger.unfinished() == []
+        assert supplies.costs.totals().total == 0
+    assert sim.stats.routes.keys() == {"upload", "submit"}
+
+
+async def test_the_refusal_of_one_recording_s_look_up_does_not_close_the_order_of_another(
+    sim: AssemblyAISimulator, settings: Settings, stereo_call: Call, mono_call: Call
+) -> None:
+    calls = (stereo_call, mono_call)
+    sim.faults.script("submit", "reset@after", "reset@after")
+    sim.faults.script("list", "quota")
+    async with remote_engine(settings) as (engine, supplies):
+        ended = await asyncio.gather(*(engine.transcribe(c.job) for c in calls), return_exceptions=True)
+        assert [type(end) for end in ended] == [QuotaExceeded, QuotaExceeded]
+        assert len(supplies.ledger.unfinished()) == 2
+    for call in calls:
+        assert (await bought(settings, call.job)).segments
+    assert paid_for_once(sim, 2)
+
+
+async def test_no_budget_is_needed_for_an_order_that_was_made_before(
+    sim: AssemblyAISimulator, settings_for: Callable[..., MakeSettings], stereo_call: Call
+) -> None:
+    sim.faults.script("submit", "reset@after")
+    sim.faults.script("list", "401")
+    with pytest.raises(AuthenticationFailed):
+        await bought(settings_for(sim)(), stereo_call.job)
+    poor = settings_for(sim)(budget_per_run=0.0)
+    assert (await bought(poor, stereo_call.job)).segments
+    assert paid_for_once(sim)
+
+
+async def test_an_order_in_doubt_stays_in_doubt_when_the_budget_says_no(
+    sim: AssemblyAISimulator, settings_for: Callable[..., MakeSettings], stereo_call: Call
+) -> None:
+    sim.faults.script("submit", "reset")
+    sim.faults.script("list", "401")
+    with pytest.raises(AuthenticationFailed):
+        await bought(settings_for(sim)(), stereo_call.job)
+    async with remote_engine(settings_for(sim)(budget_per_run=0.0)) as (engine, supplies):
+        with pytest.raises(BudgetExceeded):
+            await engine.transcribe(stereo_call.job)
+        (row,) = supplies.ledger.unfinished()
+        assert row.reference
+        assert supplies.costs.totals().open > 0
+    assert (await bought(settings_for(sim)(), stereo_call.job)).segments
+    assert paid_for_once(sim)
+
+
+async def test_what_was_bought_is_still_there_when_buying_it_again_fails(
+    sim: AssemblyAISimulator, settings: Settings, stereo_call: Call
+) -> None:
+    first = await bought(settings, stereo_call.job)
+    sim.faults.script("submit", *["job_error"] * 3)
+    with pytest.raises(ProviderFailed):
+        await bought(settings, stereo_call.job, force_paid=True)
+    assert await bought(settings, stereo_call.job) == first
+    assert sim.stats.paid.calls == 1
+
+
+async def test_what_was_kept_before_cleaning_was_switched_on_is_cleaned_when_it_is_used(
+    sim: AssemblyAISimulator, settings: Settings, stereo_call: Call
+) -> None:
+    def clean(transcript: Transcript) -> Transcript:
+        segments = tuple(s.model_copy(update={"text": "[hidden]", "words": ()}) for s in transcript.segments)
+        return transcript.model_copy(update={"segments": segments})
+
+    await bought(settings, stereo_call.job)
+    (kept,) = (settings.store / "paid").iterdir()
+    assert stereo_call.dialogue[0]["text"] in kept.read_text()
+    again = await bought(settings, stereo_call.job, clean=clean)
+    assert set(again.text.split()) == {"[hidden]"}
+    assert stereo_call.dialogue[0]["text"] not in kept.read_text()
+    assert await bought(settings, stereo_call.job) == again
+    assert paid_for_once(sim)
 
 
 async def test_killed_again_and_again_all_calls_are_transcribed_and_none_is_paid_twice(

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from callpipeline.failures import (
-    NotConfigured,
+    NotFit,
     ProviderFailed,
+    UsageError,
 )
 from callpipeline.qa.redaction import redact_transcript
 from callpipeline.speech.trimming import voice
@@ -96,7 +97,7 @@ async def test_what_is_planned_is_what_is_sent(
     rows = {row.request_hash: row for row in house.supplies.ledger.calls()}
     assert {call.request_hash for call in planned} == rows.keys()
     for call in planned:
-        assert call.cost == pytest.approx(call.seconds / 60 * PER_MINUTE)
+        assert call.cost == pytest.approx(rows[call.request_hash].cost)
         assert math.ceil(call.seconds) == rows[call.request_hash].seconds
     sizes = [call.body["file"]["bytes"] for call in sim.calls(ROUTE) if isinstance(call.body, dict)]
     assert all(size < call.bytes for size, call in zip(sizes, planned, strict=True))
@@ -148,6 +149,20 @@ async def test_models_that_are_charged_by_tokens_have_their_tokens_in_the_ledger
     assert house.supplies.gate.stats["openai_audio"].tokens == row.tokens_in + row.tokens_out
 
 
+async def test_the_tokens_of_a_model_count_against_the_account_s_limit(
+    open_house: Open, sim: OpenAISimulator, mono_call: Call
+) -> None:
+    settings = {"openai_transcribe_model": "gpt-4o-transcribe", "cut_silences": False}
+    tokens = mono_call.job.info.duration * 20
+    house = open_house(**settings, openai_audio_tokens_per_minute=0.9 * tokens)
+    with pytest.raises(UsageError, match="tokens per minute"):
+        await house.transcribe(mono_call.job)
+    assert sim.stats.all.requests == 0
+    assert house.spent == (0.0, 0.0, 0.0)
+    house = open_house(**settings, openai_audio_tokens_per_minute=1.1 * tokens)
+    assert (await house.transcribe(mono_call.job)).segments
+
+
 async def test_a_diarizing_model_names_the_speakers_of_a_mono_call(
     open_house: Open, sim: OpenAISimulator, mono_call: Call
 ) -> None:
@@ -169,7 +184,7 @@ async def test_the_provider_is_told_the_language(
     (call,) = sim.calls(ROUTE)
     assert isinstance(call.body, dict)
     assert call.body["language"] == "es"
-    with pytest.raises(NotConfigured, match="no language code"):
+    with pytest.raises(NotFit, match="no language code"):
         await house.transcribe(replace(mono_call.job, language="Spanish, I think"))
 
 
@@ -236,7 +251,7 @@ async def test_a_killed_process_costs_at_most_the_call_that_was_under_way(
     assert (sim.stats.paid.calls, sim.stats.paid.duplicates) == (3, 1)
     first, second = (cut_of(answered.job, channel).seconds for channel in (0, 1))
     settled = (math.ceil(first) + math.ceil(second)) / 60 * PER_MINUTE
-    assert house.spent == pytest.approx((settled, 0.0, second / 60 * PER_MINUTE))
+    assert house.spent == pytest.approx((settled, 0.0, math.ceil(second) / 60 * PER_MINUTE))
 
 
 async def test_only_clean_text_is_written_down(
@@ -249,6 +264,13 @@ async def test_only_clean_text_is_written_down(
         other.answers.register(digest, [said], duration=job.info.duration)
         house = open_house(openai_base_url=other.base_url, cut_silences=False, prices_file=None)
         transcript = await house.transcribe(job, clean=redact_transcript)
-    assert "5309" not in transcript.text
-    (row,) = house.supplies.ledger.calls()
-    assert "5309" not in house.supplies.ledger.paid_path(row.request_hash).read_text()
+        assert "5309" not in transcript.text
+        (row,) = house.supplies.ledger.calls()
+        kept = house.supplies.ledger.paid_path(row.request_hash)
+        assert "5309" not in kept.read_text()
+
+        await house.transcribe(job, force_paid=True)
+        assert "5309" in kept.read_text()
+        assert await house.transcribe(job, clean=redact_transcript) == transcript
+        assert "5309" not in kept.read_text()
+        assert other.stats.paid.calls == 2

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import socket
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -17,8 +19,9 @@ from callpipeline.failures import (
     NotReached,
     QuotaExceeded,
 )
+from callpipeline.limits.ledger_rows import Order
 from callpipeline_tests.simulators import OpenAISimulator
-from callpipeline_tests.speech.conftest import Call
+from callpipeline_tests.speech.conftest import DATA, Call
 from callpipeline_tests.speech.openai.conftest import PER_MINUTE, ROUTE, Open
 
 pytestmark = pytest.mark.anyio
@@ -46,16 +49,15 @@ async def test_a_passing_fault_costs_a_try_and_what_may_have_been_paid_is_counte
     transcript = await house.transcribe(mono_call.job)
     assert transcript.segments[0].text == mono_call.dialogue[0]["text"]
     assert sim.stats.routes[ROUTE].requests == 2
-    estimate = mono_call.job.info.duration / 60 * PER_MINUTE
-    settled = math.ceil(mono_call.job.info.duration) / 60 * PER_MINUTE
-    assert house.spent == pytest.approx((settled, 0.0, estimate if maybe_paid else 0.0))
+    cost = math.ceil(mono_call.job.info.duration) / 60 * PER_MINUTE
+    assert house.spent == pytest.approx((cost, 0.0, cost if maybe_paid else 0.0))
 
 
 async def test_lost_answers_count_against_the_budget(
     open_house: Open, sim: OpenAISimulator, mono_call: Call
 ) -> None:
     sim.faults.script(ROUTE, "reset@after", "reset@after")
-    cost = mono_call.job.info.duration / 60 * PER_MINUTE
+    cost = math.ceil(mono_call.job.info.duration) / 60 * PER_MINUTE
     house = open_house(cut_silences=False, budget_per_run=1.5 * cost)
     with pytest.raises(BudgetExceeded):
         await house.transcribe(mono_call.job)
@@ -107,10 +109,73 @@ async def test_nothing_is_sent_after_the_deadline(
     assert sim.stats.all.requests == 0
 
 
-async def test_a_stall_ends_with_the_deadline(
+async def test_a_call_that_stalls_ends_by_its_own_time_out_and_is_not_repeated_after_the_deadline(
     open_house: Open, sim: OpenAISimulator, mono_call: Call
 ) -> None:
     sim.faults.script(ROUTE, "stall")
+    house = open_house(call_timeout=1.0)
     with pytest.raises(DeadlineExceeded):
-        await open_house().transcribe(mono_call.job, deadline=time.monotonic() + 0.5)
+        await house.transcribe(mono_call.job, deadline=time.monotonic() + 0.5)
     assert sim.stats.routes[ROUTE].requests == 1
+    settled, open_, unsure = house.spent
+    assert (settled, open_) == (0.0, 0.0)
+    assert unsure > 0
+
+
+@pytest.fixture
+def slow_sim() -> Iterator[OpenAISimulator]:
+    """Takes a second for an answer."""
+    with OpenAISimulator(dialogues=DATA / "samples_src", latency="fixed:1") as running:
+        yield running
+
+
+async def test_what_is_under_way_at_the_deadline_is_kept(
+    open_house: Open, slow_sim: OpenAISimulator, mono_call: Call
+) -> None:
+    house = open_house(cut_silences=False, openai_base_url=slow_sim.base_url, openai_api_key=slow_sim.api_key)
+    transcript = await house.transcribe(mono_call.job, deadline=time.monotonic() + 0.5)
+    assert transcript.segments[0].text == mono_call.dialogue[0]["text"]
+    assert slow_sim.stats.paid.calls == 1
+
+
+async def test_what_is_under_way_when_a_run_is_stopped_is_kept(
+    open_house: Open, slow_sim: OpenAISimulator, mono_call: Call
+) -> None:
+    house = open_house(cut_silences=False, openai_base_url=slow_sim.base_url, openai_api_key=slow_sim.api_key)
+    buying = asyncio.create_task(house.transcribe(mono_call.job))
+    while not slow_sim.stats.paid.calls:
+        await asyncio.sleep(0.01)
+    buying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await buying
+    assert (await house.transcribe(mono_call.job)).segments
+    assert slow_sim.stats.paid.calls == 1
+    cost = math.ceil(mono_call.job.info.duration) / 60 * PER_MINUTE
+    assert house.spent == pytest.approx((cost, 0.0, 0.0))
+
+
+async def test_nothing_stays_reserved_for_what_is_stopped_before_it_is_sent(
+    open_house: Open, sim: OpenAISimulator, mono_call: Call
+) -> None:
+    house = open_house(openai_audio_slots=0)
+    waiting = asyncio.create_task(house.transcribe(mono_call.job))
+    while house.spent == (0.0, 0.0, 0.0):
+        await asyncio.sleep(0.01)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    (row,) = house.supplies.ledger.calls()
+    async with house.supplies.ledger.claim(Order(row.request_hash, row.provider, row.pool, row.model)):
+        assert house.spent == (0.0, 0.0, 0.0)
+    assert sim.stats.all.requests == 0
+
+
+async def test_what_was_bought_is_still_there_when_buying_it_again_fails(
+    open_house: Open, sim: OpenAISimulator, mono_call: Call
+) -> None:
+    first = await open_house().transcribe(mono_call.job)
+    sim.faults.script(ROUTE, "quota")
+    with pytest.raises(QuotaExceeded):
+        await open_house().transcribe(mono_call.job, force_paid=True)
+    assert await open_house().transcribe(mono_call.job) == first
+    assert sim.stats.paid.calls == 1

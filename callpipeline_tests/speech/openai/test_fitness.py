@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import wave
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from callpipeline.failures import NotConfigured, NotFit, ProviderFailed
+from callpipeline.failures import NotConfigured, ProviderFailed
 from callpipeline.model import AudioInfo, ChannelSpeech, Region, Role, SpeechActivity
 from callpipeline.speech.engines.base import CpuRunner, SpeechJob
 from callpipeline_tests.simulators import OpenAISimulator
@@ -18,7 +17,7 @@ from callpipeline_tests.speech.openai.conftest import ROUTE, House, Open
 pytestmark = pytest.mark.anyio
 
 
-# --- what does not fit ------------------------------------------------------------------------------------
+# --- what does not fit in one request ---------------------------------------------------------------------
 
 
 def made_up(path: Path, seconds: float, rate: int = 16_000) -> SpeechJob:
@@ -30,7 +29,7 @@ def made_up(path: Path, seconds: float, rate: int = 16_000) -> SpeechJob:
         channels=1,
         duration=seconds,
         claimed_duration=seconds,
-        bytes=path.stat().st_size if path.exists() else 0,
+        bytes=path.stat().st_size if path.exists() else round(2 * rate * seconds),
         bit_rate=None,
         levels=(),
         loudness_lufs=None,
@@ -42,32 +41,12 @@ def made_up(path: Path, seconds: float, rate: int = 16_000) -> SpeechJob:
     return SpeechJob("made-up", path, info, activity, "en", sha256=f"{path.name} {seconds}")
 
 
-async def test_more_than_a_model_takes_is_not_sent(
+async def test_more_than_may_fit_in_one_request_is_planned_in_chunks(
     open_house: Open, sim: OpenAISimulator, tmp_path: Path
 ) -> None:
-    engine = open_house(openai_transcribe_model="gpt-4o-transcribe").engine()
-    job = made_up(tmp_path / "long.wav", 1500.0)
-    with pytest.raises(NotFit, match=r"25 minutes.*whisper-1"):
-        engine.planned(job)
-    with pytest.raises(NotFit, match=r"25 minutes.*whisper-1"):
-        await engine.transcribe(job)
+    engine = open_house(chunk_seconds=400.0).engine()
+    assert [len(engine.planned(made_up(tmp_path / "n.wav", s))) for s in (700.0, 800.0)] == [1, 2]
     assert sim.stats.all.requests == 0
-
-
-async def test_more_than_fits_in_one_request_is_not_sent(
-    open_house: Open, sim: OpenAISimulator, tmp_path: Path
-) -> None:
-    rate, seconds = 16_000, 800
-    noise = np.random.default_rng(1).integers(-32768, 32767, rate * seconds, dtype=np.int16)
-    with wave.open(str(tmp_path / "noise.wav"), "wb") as file:
-        file.setparams((1, 2, rate, 0, "NONE", ""))
-        file.writeframes(noise.tobytes())
-    house = open_house()
-    with pytest.raises(NotFit, match="26 MB"):
-        await house.transcribe(made_up(tmp_path / "noise.wav", seconds))
-    assert sim.stats.all.requests == 0
-    assert house.spent == (0.0, 0.0, 0.0)
-    assert not list((house.settings.store / "sending").iterdir())
 
 
 async def test_an_original_that_is_too_large_goes_out_smaller(
