@@ -12,7 +12,7 @@ import sys
 
 from bench.result import Scale
 
-NAMES = ("orchestration", "rerun", "wer")
+NAMES = ("codecs", "gate", "hearing", "orchestration", "rerun", "wer")
 
 
 def main() -> int:

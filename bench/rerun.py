@@ -21,7 +21,7 @@ from callpipeline.defs.launch import open_instance, process, roll_up
 from callpipeline.defs.resources import PipelineResource
 from callpipeline.defs.sensors import build_uploads_sensor
 from callpipeline.intake.scan import scan
-from callpipeline.pipeline.stages import STAGES
+from callpipeline.pipeline.stages import STAGES, always
 from callpipeline.pipeline.walk import plan
 from callpipeline.pipeline.workbench import Workbench
 from callpipeline.settings import Settings
@@ -74,6 +74,8 @@ def _known_files(folder: Path, settings: Settings, count: int) -> None:
         list(process(instance, [first], resource, batch_size=1))
         for stage in STAGES:
             stored = bench.store.get(stage.asset, first, stage.value)
+            if stored is None and stage.applies is not always:
+                continue
             if stored is None:
                 raise RuntimeError(f"{stage.asset} has no result")
             for key in others:

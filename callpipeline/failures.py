@@ -6,6 +6,10 @@ level (our own loop, Dagster's run retries): a permanent failure is never tried 
 
 from __future__ import annotations
 
+from pydantic import ValidationError
+
+_PROBLEMS_TOLD = 3
+
 
 class CallPipelineError(Exception):
     """Base of all failures. ``error_class`` is the stable name that is stored and shown; ``hint`` says what to do."""
@@ -227,4 +231,17 @@ def describe(error: BaseException) -> tuple[str, str, bool]:
         return ResourceExhausted.error_class, "out of memory", False
     if isinstance(error, OSError) and error.errno == 28:
         return ResourceExhausted.error_class, f"disk full: {error}", False
-    return f"internal:{type(error).__name__}", str(error) or type(error).__name__, False
+    message = problems(error) if isinstance(error, ValidationError) else str(error)
+    return f"internal:{type(error).__name__}", message or type(error).__name__, False
+
+
+def problems(error: Exception) -> str:
+    """Say what is wrong with a value that cannot be read, without the value: it may be what somebody said.
+
+    Pydantic's own text, and that of ``float("...")``, quotes it, and messages of failures go into logs.
+    """
+    if isinstance(error, ValidationError):
+        found = error.errors(include_input=False, include_context=False, include_url=False)
+        said = [f"{'.'.join(map(str, one['loc'])) or 'the whole'}: {one['msg']}" for one in found]
+        return "; ".join(said[:_PROBLEMS_TOLD])
+    return f"there is no {error}" if isinstance(error, KeyError) else type(error).__name__

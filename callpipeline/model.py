@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -57,13 +57,17 @@ class Region(Record):
 
 
 class Finding(Record):
-    """One thing that was looked at: whether it is as it should be, what was found, and what to do if not."""
+    """One thing that was looked at: whether it is as it should be, what was found, and what to do if not.
+
+    ``error_class``: of the failure, where it is not the recording that is not as it should be.
+    """
 
     name: str
     passed: bool
     message: str
     value: float | None = None
     hint: str = ""
+    error_class: str = ""
 
 
 # --- intake -------------------------------------------------------------------------------------------
@@ -88,7 +92,10 @@ class CallMetadata(Record):
     title: str | None = None
     committee: str | None = None
     date: str | None = None
+    source: str | None = None
+    """Where it was taken from: an address, a broadcaster, an archive's number."""
     source_name: str | None = None
+    """Name of the file."""
     channel_roles: dict[int, Role] | None = None
     extra: dict[str, Any] = Field(default_factory=dict)
 
@@ -177,8 +184,52 @@ class Segment(Record):
     confidence: float | None = None
 
 
+class Chunk(Record):
+    """A time slice of a recording that is sent by itself.
+
+    Times are seconds of the recording, on samples of the sent audio. The first ``overlap`` seconds are in the
+    chunk before too; ``seam`` tells how the beginning was cut: at the start of the recording, in a silence, or
+    anywhere, which is what the overlap is for.
+    """
+
+    index: int
+    start: float
+    end: float
+    overlap: float = 0.0
+    seam: Literal["start", "silence", "overlap"]
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return self.end - self.start
+
+
+class ChunkPlan(Record):
+    """Where a long recording is cut. Every sample of it is in one chunk, or in two where they overlap.
+
+    ``rate``: samples per second of the grid that cuts lie on. ``longest_seconds``: no chunk is longer.
+    ``codec``: what chunks are sent as.
+    """
+
+    chunks: tuple[Chunk, ...]
+    rate: int
+    duration: float
+    longest_seconds: float
+    codec: str
+
+
+class Gap(Record):
+    """A stretch of a recording without a transcript because its chunk failed for good; the rest is kept."""
+
+    start: float
+    end: float
+    error_class: str
+    message: str
+    chunk: int | None
+
+
 class Transcript(Record):
-    """What was said, from one engine. Segments are in order of start.
+    """What was said, from one engine. Segments are in order of start, and so are gaps.
 
     ``engine`` is the registered name (``sphinx``, ``whisper``, ``assemblyai``, ``openai``, ``provided``).
     ``demo`` marks text of the offline demo engine, which every surface must say.
@@ -194,11 +245,32 @@ class Transcript(Record):
     notes: tuple[str, ...] = ()
     skipped_reason: str | None = None
     """Why nothing was transcribed on purpose (nobody speaks, say); ``None`` when the engine was asked."""
+    gaps: tuple[Gap, ...] = ()
+    """What is missing: the next run tries these again."""
 
     @property
     def text(self) -> str:
         """The whole text, segments joined by spaces."""
         return " ".join(s.text for s in self.segments if s.text)
+
+
+class ChunkState(Record):
+    """How far one chunk of a recording has come. ``index`` counts from 0 up to ``of``.
+
+    ``started``: when it was sent first, ``finished``: when its text was here or it was given up, in seconds since
+    1970. ``bytes``: size of its file, 0 while there is none.
+    """
+
+    recording: str
+    index: int
+    of: int
+    start: float
+    end: float
+    state: Literal["waiting", "cutting", "sending", "done", "reused", "failed"]
+    started: float | None = None
+    finished: float | None = None
+    bytes: int = 0
+    error_class: str | None = None
 
 
 class SpeakerSpan(Record):
@@ -258,6 +330,27 @@ class Evidence(Record):
     end: float
     note: str
     turn: int | None = None
+
+
+class Chapter(Record):
+    """A part of a long recording about one thing. Chapters follow each other without a gap.
+
+    ``turn`` is the first turn of it; ``announced`` tells a chapter that somebody announced from one that only its
+    words set apart, whose ``title`` is made of them.
+    """
+
+    start: float
+    end: float
+    title: str
+    turn: int
+    announced: bool
+    evidence: tuple[Evidence, ...] = ()
+
+
+class Chapters(Record):
+    """The chapters of a recording, from its beginning to its end; none where nobody speaks."""
+
+    chapters: tuple[Chapter, ...]
 
 
 class Detection(Record):

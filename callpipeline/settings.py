@@ -9,6 +9,7 @@ import os
 import re
 from enum import StrEnum
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -123,6 +124,29 @@ class Settings(BaseSettings):
     )
     speakers: int = Field(2, ge=1, le=8, description="Speakers expected in a mono recording.")
 
+    # long recordings
+    hearing_from: float = Field(
+        1800.0,
+        gt=0,
+        description="Recordings this long (s) are hearings, unless their metadata says profile=call.",
+    )
+    chunk_seconds: float = Field(
+        600.0,
+        ge=10,
+        description="Length that chunks of a long recording are cut to (s), where engines need chunks.",
+    )
+    chunk_overlap: float = Field(
+        3.0, ge=0, le=30, description="What chunks share where no silence was found to cut in (s)."
+    )
+    chunk_look_ahead: int = Field(
+        2, ge=0, description="Chunks of a recording that wait on disk, ready to be sent."
+    )
+    chunk_context: bool = Field(
+        False,
+        description="Tell the model the last words of the chunk before; chunks go one after another then.",
+    )
+    chunk_codec: Literal["opus", "mp3", "flac"] = Field("opus", description="What chunks are sent as.")
+
     # rules
     releasing_min_speech: float = Field(0.30, description="Less agent speech than this is releasing (s).")
     late_hello_after: float = Field(
@@ -146,6 +170,11 @@ class Settings(BaseSettings):
     openai_chat_slots: int = Field(20, ge=0, description="Chat requests in flight at OpenAI; as above.")
     assemblyai_requests_per_minute: float | None = Field(4000, gt=0, description="20,000 in five minutes.")
     openai_audio_requests_per_minute: float | None = Field(20, gt=0, description="Of the account's tier.")
+    openai_audio_tokens_per_minute: float | None = Field(
+        None,
+        gt=0,
+        description="Of the account's tier, for models that are charged by tokens: gpt-4o-transcribe.",
+    )
     openai_chat_requests_per_minute: float | None = Field(500, gt=0, description="Of the account's tier.")
     openai_chat_tokens_per_minute: float | None = Field(1_000_000, gt=0, description="Of the account's tier.")
     rate_share: float = Field(0.98, gt=0, le=1, description="Share of the rate limits that is used.")
@@ -168,6 +197,9 @@ class Settings(BaseSettings):
         default_factory=lambda: max(1, os.cpu_count() or 1), ge=1, description="Worker processes."
     )
     recordings_in_flight: int = Field(16, ge=1, description="Recordings of a run that are walked at once.")
+    memory_limit_mb: float | None = Field(
+        None, gt=0, description="Memory (MiB) of the process from which on fewer chunks are kept ready."
+    )
 
     @field_validator("name_pattern", "folder_pattern")
     @classmethod
@@ -187,6 +219,14 @@ class Settings(BaseSettings):
     def store(self) -> Path:
         """The folder of results."""
         return (self.store_dir or self.data_dir / "store").expanduser()
+
+
+def without_login(address: str) -> str:
+    """Return an address as it may be shown: without the name and the password that may stand before its host."""
+    return _LOGIN.sub(r"\1", address)
+
+
+_LOGIN = re.compile(r"^(\s*(?:[a-z][a-z0-9+.-]*://)?)[^/\s]*@", re.IGNORECASE)
 
 
 def variable_of(name: str) -> str:

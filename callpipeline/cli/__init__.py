@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from callpipeline.cli import costs, doctor, evaluate, export, run, status, sweep
+from callpipeline.cli import costs, doctor, evaluate, export, hearing, run, status, sweep
 from callpipeline.cli.views import SOME_FAILED, USAGE, errors
 from callpipeline.failures import CallPipelineError, NotConfigured, UsageError
 from callpipeline.settings import Settings, variable_of
@@ -35,6 +35,7 @@ app = typer.Typer(
     ),
 )
 app.command("run")(run.run)
+app.command("hearing")(hearing.hearing)
 app.command("status")(status.status)
 app.command("costs")(costs.costs)
 app.command("export")(export.export)

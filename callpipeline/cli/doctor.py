@@ -19,7 +19,7 @@ from callpipeline.cli.views import USAGE, Steps, console
 from callpipeline.failures import CallPipelineError
 from callpipeline.limits.costs import dollars
 from callpipeline.limits.supplies import POOLS, rate_limit
-from callpipeline.settings import Settings, variable_of
+from callpipeline.settings import Settings, variable_of, without_login
 
 if TYPE_CHECKING:
     from callpipeline.limits.slots import Holder
@@ -226,4 +226,7 @@ def _values(settings: Settings) -> Iterator[tuple[str, str, str]]:
     for name, field in Settings.model_fields.items():
         value: Any = getattr(settings, name)
         secret = isinstance(value, SecretStr) or name in _SECRETS
-        yield variable_of(name), "(set)" if secret and value else str(value), field.description or ""
+        shown = "(set)" if secret and value else str(value)
+        if name.endswith("_base_url"):
+            shown = without_login(shown)
+        yield variable_of(name), shown, field.description or ""

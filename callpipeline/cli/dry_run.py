@@ -21,6 +21,7 @@ from rich.table import Table
 from callpipeline.cli.views import FAILURES_SHOWN, SOME_FAILED, USAGE, Steps, console, errors
 from callpipeline.intake.formats import display
 from callpipeline.limits.costs import dollars
+from callpipeline.settings import without_login
 
 if TYPE_CHECKING:
     from callpipeline.intake.records import SourceProblem
@@ -83,12 +84,10 @@ def dry_run(bench: Workbench, folder: Path, *, retry_failed: bool, as_json: bool
         raise typer.Exit(SOME_FAILED)
 
 
-def announce(bench: Workbench, keys: Sequence[str], limit: Limit) -> None:
+def announce(bench: Workbench, forecast: Forecast, limit: Limit) -> None:
     """Say in one line where audio goes before it does, how much at most, and under which limits."""
-    from callpipeline.pipeline.forecast import Fate, most
+    from callpipeline.pipeline.forecast import Fate
 
-    with Steps("adding up lengths", None) as steps:
-        forecast = most(bench, keys, on_progress=steps.update)
     unknown = len(forecast.of(Fate.UNKNOWN))
     more = f" and {unknown} of unknown length" if unknown else ""
     again = " What was bought before is bought again." if bench.force_paid else ""
@@ -98,6 +97,13 @@ def announce(bench: Workbench, keys: Sequence[str], limit: Limit) -> None:
         f"{len(forecast.of(Fate.SEND))} recordings{more}; {_limits(bench.settings, forecast, limit)}{again}",
         soft_wrap=True,
     )
+    for pool in _pools(forecast):
+        if limit(pool) == 0:
+            errors.print(
+                f"[yellow]the pool {pool} is at 0[/yellow]: nothing will be sent until it is raised "
+                f"(dagster instance concurrency set {pool} N)",
+                soft_wrap=True,
+            )
 
 
 @contextmanager
@@ -121,7 +127,7 @@ def pool_limits(settings: Settings) -> Iterator[Limit]:
 
 
 def _outlook(bench: Workbench, folder: Path, *, retry_failed: bool) -> Outlook:
-    from callpipeline.pipeline.fitness import Purse, failed, machine
+    from callpipeline.pipeline.fitness import Purse, machine
     from callpipeline.pipeline.forecast import forecast, given_up
     from callpipeline.pipeline.walk import plan
 
@@ -133,9 +139,8 @@ def _outlook(bench: Workbench, folder: Path, *, retry_failed: bool) -> Outlook:
         account = asyncio.run(_look(bench, [key for key in keys if key not in hopeless], steps))
     purse = Purse.of(bench.settings)
     with Steps("working out what to send", len(keys)) as steps:
-        found = forecast(
-            bench, keys, against=failed(account), retry_failed=retry_failed, on_progress=steps.update
-        )
+        closed = not all(finding.passed for finding in account)
+        found = forecast(bench, keys, closed=closed, retry_failed=retry_failed, on_progress=steps.update)
         needed = found.bytes_at_once(bench.settings.recordings_in_flight)
         findings = (*account, *machine(bench.settings, needed_bytes=needed))
         timing = _timing(bench, found)
@@ -197,12 +202,13 @@ def _print(outlook: Outlook) -> None:
     for finding in outlook.findings:
         if not finding.passed:
             _say(finding.name.replace("_", " "), f"{finding.message} {finding.hint}")
-    for prospect in outlook.left_out[:FAILURES_SHOWN]:
+    left_out = [prospect for prospect in outlook.left_out if prospect.reasons or not prospect.wanted.calls]
+    for prospect in left_out[:FAILURES_SHOWN]:
         reasons = " ".join(prospect.reasons) or "it could not be looked at"
         _say(prospect.name, reasons.removeprefix(prospect.name).lstrip(": "))
     for problem in outlook.problems[:FAILURES_SHOWN]:
         _say(display(problem.path), problem.problem)
-    if max(len(outlook.left_out), len(outlook.problems)) > FAILURES_SHOWN:
+    if max(len(left_out), len(outlook.problems)) > FAILURES_SHOWN:
         console.print("more: --dry-run --json lists all")
 
 
@@ -291,8 +297,7 @@ def _timing_as_json(timing: Timing) -> dict[str, Any]:
 def _limits(settings: Settings, forecast: Forecast, limit: Limit) -> str:
     from callpipeline.limits.supplies import rate_limit
 
-    pools = dict.fromkeys(call.pool for call in forecast.calls)
-    rates = ((pool, limit(pool), rate_limit(settings, pool).requests) for pool in pools)
+    rates = ((pool, limit(pool), rate_limit(settings, pool).requests) for pool in _pools(forecast))
     return "".join(
         f"pool {pool}: {'no limit of' if slots is None else slots} slots,"
         f" {'no limit of' if rate is None else f'{rate:g}'} requests a minute."
@@ -300,8 +305,12 @@ def _limits(settings: Settings, forecast: Forecast, limit: Limit) -> str:
     )
 
 
+def _pools(forecast: Forecast) -> list[str]:
+    return list(dict.fromkeys(call.pool for call in forecast.calls))
+
+
 def _address(bench: Workbench) -> str:
-    return str(getattr(bench.settings, f"{bench.transcriber.name}_base_url", "its provider"))
+    return without_login(getattr(bench.settings, f"{bench.transcriber.name}_base_url", "its provider"))
 
 
 def _span(seconds: float) -> str:

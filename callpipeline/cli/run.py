@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from callpipeline.cli.dry_run import announce, dry_run, pool_limits
+from callpipeline.cli.dry_run import dry_run
+from callpipeline.cli.processing import announced, bring_up_to_date, process, say_broken_off
 from callpipeline.cli.views import (
     FAILURES_SHOWN,
     SOME_FAILED,
     Steps,
     calls_table,
     console,
-    errors,
+    hearings_table,
     most_urgent,
 )
 from callpipeline.failures import UsageError
@@ -25,7 +27,9 @@ from callpipeline.intake.formats import display
 from callpipeline.settings import Settings
 
 if TYPE_CHECKING:
+    from callpipeline.defs.resources import Outcome
     from callpipeline.intake.scan import ScanReport
+    from callpipeline.pipeline.report import LineState
     from callpipeline.pipeline.workbench import Workbench
 
 
@@ -80,13 +84,11 @@ def run(
         pending = _pending(bench, folder, retry_failed=retry_failed)
         broken: list[str] = []
         if pending:
-            broken += _process(bench, pending)
+            announced(bench, pending)
+            broken += _walk(bench, pending)
             sweep(bench.settings.store, bench.catalog)
-        broken += _roll_up(bench)
-        if broken:
-            errors.print(
-                f"[red]broke off[/red]: see run {', '.join(broken)} in the Dagster UI.", soft_wrap=True
-            )
+        broken += bring_up_to_date(bench)
+        say_broken_off(broken)
         _show(bench, folder, found, len(pending), time.monotonic() - started, as_json=as_json)
     if broken:
         raise typer.Exit(SOME_FAILED)
@@ -102,70 +104,26 @@ def _take_in(bench: Workbench, folder: Path) -> ScanReport:
 def _pending(bench: Workbench, folder: Path, *, retry_failed: bool) -> list[str]:
     """Return what is to do, in order of arrival; with ``bench.force_paid`` also what was bought before."""
     from callpipeline.pipeline.forecast import bought_before
-    from callpipeline.pipeline.walk import plan
+    from callpipeline.pipeline.pending import pending
 
-    pending = bench.catalog.pending(plan(bench), folder, retry_failed=retry_failed)
+    waiting = pending(bench, folder, retry_failed=retry_failed)
     if not bench.force_paid:
-        return pending
+        return waiting
     order = bench.catalog.order(folder)
-    again = {*pending, *bought_before(bench, order)}
+    again = {*waiting, *bought_before(bench, order)}
     return [key for key in order if key in again]
 
 
-def _process(bench: Workbench, pending: list[str]) -> list[str]:
-    """Walk the recordings; return the ids of runs that ended before all of theirs were walked."""
-    from callpipeline.defs.launch import open_instance, process
-    from callpipeline.defs.resources import Outcome, PipelineResource
+def _walk(bench: Workbench, pending: Sequence[str]) -> list[str]:
     from callpipeline.pipeline.outcomes import RecordingOutcome
 
-    if bench.transcriber.demo:
-        errors.print(
-            f"[yellow]Transcription by the offline demo engine ({bench.transcriber.name})[/yellow]: needs no key and no "
-            "download, and gets many words wrong. callpipeline doctor shows the real engines."
-        )
-    if bench.transcriber.remote:
-        with pool_limits(bench.settings) as limit:
-            announce(bench, pending, limit)
-    broken: list[str] = []
     with Steps("processing recordings", len(pending)) as steps:
 
         def listen(outcome: Outcome) -> None:
             if isinstance(outcome, RecordingOutcome):
                 steps.advance(failed=outcome.failure is not None)
 
-        resource = PipelineResource(settings=lambda: bench.settings, engine=bench.engine, listener=listen)
-        walked = 0
-        with open_instance(bench.settings) as instance:
-            runs = process(
-                instance,
-                pending,
-                resource,
-                batch_size=bench.settings.batch_size,
-                force_paid=bench.force_paid,
-            )
-            for launched in runs:
-                if launched.interrupted:
-                    errors.print(escape(launched.left), soft_wrap=True)
-                    raise KeyboardInterrupt
-                walked += len(launched.batch.keys)
-                if steps.done < walked:
-                    broken.append(launched.run_id)
-                    walked = steps.done
-    return broken
-
-
-def _roll_up(bench: Workbench) -> list[str]:
-    from callpipeline.pipeline.report import reported_revision
-
-    if reported_revision(bench.settings.store) == bench.catalog.revision():
-        return []
-    from callpipeline.defs.launch import open_instance, roll_up
-    from callpipeline.defs.resources import PipelineResource
-
-    errors.print("bringing the warehouse and the report up to date")
-    with open_instance(bench.settings) as instance:
-        launched = roll_up(instance, PipelineResource(settings=lambda: bench.settings))
-    return [] if launched.success else [launched.run_id]
+        return process(bench, pending, listen)
 
 
 def _show(
@@ -189,7 +147,7 @@ def _show(
         }
         typer.echo(json.dumps(summary))
     else:
-        console.print(calls_table(lines(bench, most_urgent(states)), of=len(states)))
+        _show_tables(bench, states)
         for row in lines(bench, failed[:FAILURES_SHOWN]):
             for error in row.errors[:1]:
                 _say("red", row.file_name, error.message.removeprefix(row.file_name).lstrip(": "))
@@ -208,6 +166,17 @@ def _show(
         console.print("pages        make ui, then http://127.0.0.1:3000 (Dagster: assets, partitions, runs)")
     if failed or problems:
         raise typer.Exit(SOME_FAILED)
+
+
+def _show_tables(bench: Workbench, states: Sequence[LineState]) -> None:
+    from callpipeline.pipeline.report import lines
+
+    calls = [state for state in states if not state.hearing]
+    hearings = [state for state in states if state.hearing]
+    if calls or not hearings:
+        console.print(calls_table(lines(bench, most_urgent(calls)), of=len(calls)))
+    if hearings:
+        console.print(hearings_table(lines(bench, most_urgent(hearings)), of=len(hearings)))
 
 
 def _say(colour: str, what: str, message: str) -> None:

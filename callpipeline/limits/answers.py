@@ -39,6 +39,7 @@ _CORRUPT = re.compile(
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LONGEST_TEXT = 300
+_LONGEST_KIND = 50
 
 
 def failure_of(
@@ -52,8 +53,11 @@ def failure_of(
     """Put a provider's answer that is not a success into a class of failures.
 
     ``status`` ``None`` = no answer came. Codes in the body go before the status: a 429 for an empty account
-    is no matter of waiting.
+    is no matter of waiting. Of an answer that ought to be a success only the size is told: what is in it, whole or
+    cut off, may be what somebody said in a recording, and messages of failures go into logs.
     """
+    if status is not None and status < 400:
+        return unreadable(provider, status, _size(body), headers)
     text = _text(body)
     code = f"{_code(body)} {text}"
     wait = retry_after(headers or {}, now=now)
@@ -74,9 +78,27 @@ def failure_of(
         return CorruptChunk(said, hint="The piece is cut anew and sent once more.")
     if status >= 500 or status in (409, 425):
         return ProviderFailed(said, retry_after=wait)
-    if status < 400:
-        return ProviderFailed(f"{provider} answered {status} with something that cannot be read: {text}.")
     return BadRequest(said)
+
+
+def unreadable(
+    provider: str, status: int, size: int, headers: Mapping[str, str] | None = None, *, why: str = ""
+) -> ProviderFailed:
+    """Say that an answer cannot be used, without a word of it.
+
+    Args:
+        provider: Who answered.
+        status: Its status, which promised a success.
+        size: Bytes of its body.
+        headers: Its headers; the type of the content is told.
+        why: What is wrong with it, in words of ours.
+    """
+    kind = {name.lower(): value for name, value in (headers or {}).items()}.get("content-type", "")
+    kind = kind.partition(";")[0].strip()[:_LONGEST_KIND] or "an unknown type"
+    reason = f", {why}" if why else ""
+    return ProviderFailed(
+        f"{provider} answered {status} with something that cannot be read: {size} bytes of {kind}{reason}."
+    )
 
 
 def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
@@ -161,5 +183,25 @@ def _code(body: str | bytes | Mapping[str, Any] | None) -> str:
 def _text(body: str | bytes | Mapping[str, Any] | None) -> str:
     error = _error(body)
     if isinstance(error, Mapping):
-        error = error.get("message") or json.dumps(error, ensure_ascii=False)
+        error = error.get("message") or _details(error)
     return " ".join(str(error or "").split())[:_LONGEST_TEXT].rstrip(".")
+
+
+def _details(error: Mapping[str, Any]) -> str:
+    """Return what an error without a message says.
+
+    FastAPI, on which many servers stand, sends back what it was given beside each complaint, and that may be words
+    of a recording: only the complaints are read.
+    """
+    details = error.get("detail")
+    if isinstance(details, str):
+        return details
+    if isinstance(details, list):
+        return "; ".join(str(one["msg"]) for one in details if isinstance(one, Mapping) and one.get("msg"))
+    return f"an object of {', '.join(map(str, error))}" if error else ""
+
+
+def _size(body: str | bytes | Mapping[str, Any] | None) -> int:
+    if isinstance(body, Mapping):
+        body = json.dumps(body)
+    return len(body.encode() if isinstance(body, str) else body or b"")

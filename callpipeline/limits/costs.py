@@ -49,6 +49,7 @@ TURN = "charges"
 """Charges are made one after another: two that fit a budget alone may not fit it together."""
 
 _ROUNDING = 1e-9
+_MOST_DIGITS = 9
 _SNAPSHOT = re.compile(r"-\d{4}(?:-?\d{2}-?\d{2})?")
 
 
@@ -293,19 +294,34 @@ def day_of(now: float) -> str:
 
 
 def _within(budget: float | None, spent: float, estimate: float, whose: str) -> None:
-    if budget is None or spent + estimate <= budget + _ROUNDING:
+    if budget is None or fits(budget, spent, estimate):
         return
+    limit, gone, cost = over(budget, spent, estimate)
     raise BudgetExceeded(
-        f"The next call would cost about ${dollars(estimate)}; ${dollars(spent)} of the ${dollars(budget)}"
+        f"The next call would cost about ${cost}; ${gone} of the ${limit}"
         f" for {whose} are spent or reserved, so it was not made.",
         hint="Raise CALLPIPELINE_BUDGET_PER_RUN or CALLPIPELINE_BUDGET_PER_DAY, or go on another day.",
     )
 
 
-def dollars(amount: float) -> str:
-    """Write an amount with two digits, and with more where two would hide a small one."""
-    digits = 2 if amount >= 1 or amount <= 0 else min(8, 1 - math.floor(math.log10(amount)))
-    return f"{amount:.{max(2, digits)}f}"
+def fits(budget: float, spent: float, cost: float) -> bool:
+    """Whether there is still so much of a budget that ``cost`` can be paid."""
+    return spent + cost <= budget + _ROUNDING
+
+
+def dollars(amount: float, *, least: int = 2) -> str:
+    """Write an amount with ``least`` digits, and with more where so few would hide a small one."""
+    digits = least if amount >= 1 or amount <= 0 else min(8, 1 - math.floor(math.log10(amount)))
+    return f"{amount:.{max(least, digits)}f}"
+
+
+def over(budget: float, spent: float, cost: float) -> tuple[str, str, str]:
+    """Write a budget, what is spent of it and what would break it, so that the figures show that it would."""
+    for digits in range(2, _MOST_DIGITS + 1):
+        limit, gone, needed = (dollars(amount, least=digits) for amount in (budget, spent, cost))
+        if round(float(gone) + float(needed) - float(limit), _MOST_DIGITS) > 0:
+            break
+    return limit, gone, needed
 
 
 def _totals(session: Session, *, run: str | None = None, day: str | None = None) -> Totals:

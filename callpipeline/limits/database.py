@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from callpipeline.limits.postgres import Connection, lock_name
-from callpipeline.store.database import SqliteFile
+from callpipeline.store.database import Column, SqliteFile
 
 Value = str | int | float | None
 Row = tuple[Any, ...]
@@ -56,16 +56,23 @@ class Database(ABC):
         """Close the connection; it opens again when needed."""
 
 
-def open_database(url: str | None, path: Path, schema: str, *, durable: bool = True) -> Database:
+def open_database(
+    url: str | None,
+    path: Path,
+    schema: str,
+    *,
+    durable: bool = True,
+    version: int = 1,
+    added: Sequence[Column] = (),
+) -> Database:
     """Open Postgres when there is a ``url``, else the SQLite file at ``path``.
 
-    ``durable``: what was committed survives a power cut (a killed process never loses any).
+    ``durable``: what was committed survives a power cut (a killed process never loses any). ``version`` of the
+    schema in a file, and the columns ``added`` to its tables since the first one.
     """
-    return (
-        PostgresDatabase(url, schema, durable=durable)
-        if url
-        else SqliteDatabase(path, schema, durable=durable)
-    )
+    if url:
+        return PostgresDatabase(url, schema, durable=durable, added=added)
+    return SqliteDatabase(path, schema, durable=durable, version=version, added=added)
 
 
 # --- SQLite -------------------------------------------------------------------------------------------------
@@ -80,9 +87,12 @@ class SqliteDatabase(Database):
         schema: str,
         *,
         durable: bool = True,
+        version: int = 1,
+        added: Sequence[Column] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._file = SqliteFile(path, schema, synchronous="FULL" if durable else "OFF")
+        synchronous: Literal["FULL", "OFF"] = "FULL" if durable else "OFF"
+        self._file = SqliteFile(path, schema, version=version, added=added, synchronous=synchronous)
         self._clock = clock
 
     @contextmanager
@@ -132,8 +142,8 @@ def _boot() -> str:
 class PostgresDatabase(Database):
     """Tables in the schema ``callpipeline`` of a Postgres database; the clock is the server's."""
 
-    def __init__(self, url: str, schema: str, *, durable: bool = True) -> None:
-        self._connection = _Tables(url, schema, durable=durable)
+    def __init__(self, url: str, schema: str, *, durable: bool = True, added: Sequence[Column] = ()) -> None:
+        self._connection = _Tables(url, schema, durable=durable, added=added)
 
     @contextmanager
     def changing(self, turn: str) -> Iterator[Session]:
@@ -153,18 +163,33 @@ class PostgresDatabase(Database):
 
 
 class _Tables(Connection):
-    def __init__(self, url: str, schema: str, *, durable: bool) -> None:
+    def __init__(self, url: str, schema: str, *, durable: bool, added: Sequence[Column]) -> None:
         super().__init__(url, durable=durable)
         self._schema = schema
+        self._added = added
 
     def on_open(self, cursor: Any) -> None:
-        # Making an index waits for all who write to its table, and they for it, even where there is one.
-        names = re.findall(r"IF NOT EXISTS (\w+)", self._schema)
-        cursor.execute("SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest(%s) AS name", (names,))
-        if cursor.fetchone()[0]:
+        # Making an index, or adding a column, waits for all who write to its table, and they for it, even where
+        # there is one.
+        if self._complete(cursor):
             return
         number, _ = lock_name("tables")
-        cursor.execute(f"BEGIN; SELECT pg_advisory_xact_lock({number}); {self._schema}; COMMIT")
+        adding = "".join(
+            f"; ALTER TABLE {c.table} ADD COLUMN IF NOT EXISTS {c.name} {c.kind}" for c in self._added
+        )
+        cursor.execute(f"BEGIN; SELECT pg_advisory_xact_lock({number}); {self._schema}{adding}; COMMIT")
+
+    def _complete(self, cursor: Any) -> bool:
+        names = re.findall(r"IF NOT EXISTS (\w+)", self._schema)
+        cursor.execute("SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest(%s) AS name", (names,))
+        if not cursor.fetchone()[0]:
+            return False
+        cursor.execute(
+            "SELECT count(*) FROM unnest(%s::text[], %s::text[]) AS a (t, c) JOIN pg_attribute"
+            " ON attrelid = to_regclass(t) AND attname = c AND NOT attisdropped",
+            ([column.table for column in self._added], [column.name for column in self._added]),
+        )
+        return bool(cursor.fetchone()[0] == len(self._added))
 
 
 class _PostgresSession:

@@ -2,7 +2,8 @@
 
 The caller's coroutine function makes one request with the provider's own client (its retries off, its
 time-outs ours) and raises the classes of ``failures``. The time-out of a call runs only while the call
-does, never while it waits here; a deadline covers the waits too.
+does, never while it waits here; a deadline covers the waits too. What is paid once its answer is lost
+(``one_shot``) is not interrupted by a deadline, and by a cancellation only after ``LAST_SECONDS``.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import logging
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, TypeVar
@@ -36,6 +37,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+LAST_SECONDS = 5.0
+"""How long a one-shot call that is under way may go on after its cancellation: what stops a run waits twice as long."""
+
 _PAUSE_AFTER_REFUSAL = 3.0
 """Seconds for which a pool stands still after a 429 that does not say how long: a twentieth of the window."""
 
@@ -44,15 +48,16 @@ _PAUSE_AFTER_REFUSAL = 3.0
 class CallRequest:
     """What the gate must know about a call.
 
-    ``tokens_estimate``: what the rate limit will count, rather too high. ``cost_estimate``: dollars to
-    reserve from the budgets before the first try; 0 for requests that cost nothing (polling, uploads).
-    ``one_shot``: the provider keeps no job to look for, so each try whose answer is lost may have been paid, and
-    counts. ``timeout``: seconds for one try. ``deadline``: when to give up with all its waits, by
-    ``time.monotonic()``.
+    ``name``: what people call the recording. ``tokens_estimate``: what the rate limit will count, rather too
+    high. ``cost_estimate``: dollars to reserve from the budgets before the first try; 0 for requests that cost
+    nothing (polling, uploads). ``one_shot``: the provider keeps no job to look for, so each try whose answer is
+    lost may have been paid, and counts. ``timeout``: seconds for one try. ``deadline``: when to give up with all
+    its waits, by ``time.monotonic()``.
     """
 
     request_hash: str = ""
     recording: str | None = None
+    name: str = ""
     purpose: str = ""
     model: str = ""
     tokens_estimate: float = 0.0
@@ -60,6 +65,14 @@ class CallRequest:
     one_shot: bool = False
     timeout: float = 600.0
     deadline: float | None = None
+
+    @property
+    def what(self) -> str:
+        """What it is for, as people know it: the recording and the purpose, else the request."""
+        whose = self.name or self.recording
+        if whose and self.purpose:
+            return f"{whose} ({self.purpose})"
+        return whose or self.purpose or self.request_hash[:12] or "the call"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +159,10 @@ class Gate:
         stats = self.stats[pool]
         stats.calls += 1
         try:
-            async with _until(request.deadline, provider, request):
+            async with _until(request.deadline, provider, request) as clock:
                 await self._reserve_cost(provider, request)
                 answer = await retrying(
-                    lambda: self._once(provider, pool, request, send, slot),
+                    lambda: self._once(provider, pool, request, send, slot, clock),
                     self._policy,
                     sleep=lambda seconds: self._back_off(stats, seconds),
                     chance=self._chance,
@@ -196,12 +209,14 @@ class Gate:
         request: CallRequest,
         send: Callable[[], Awaitable[Answer[T]]],
         slot: bool,
+        clock: asyncio.Timeout,
     ) -> Answer[T]:
         stats = self.stats[pool]
         async with self._admitted(pool, request, slot) as reservation:
             try:
                 with _counted(stats, "in_flight", "call_seconds"):
-                    answer = await _in_time(provider, request.timeout, send)
+                    sending = _in_time(provider, request.timeout, send)
+                    answer = await (_to_its_end(sending, clock) if request.one_shot else sending)
             except RateLimited as error:
                 self._rates.slow_down(pool, error.retry_after or _PAUSE_AFTER_REFUSAL)
                 raise
@@ -225,15 +240,17 @@ class Gate:
                 if slot:
                     with _counted(stats, "waiting", "queue_seconds"):
                         await first.enter_async_context(self._turns.of(pool))
-                    what = request.recording or request.purpose
+                    what = request.name or request.recording or request.purpose
                     await held.enter_async_context(self.slot(pool, what=what, key=request.request_hash))
                 with _counted(stats, "waiting", "rate_seconds"):
                     reservation = await self._rates.reserve(pool, request.tokens_estimate)
             yield reservation
 
     async def _reserve_cost(self, provider: str, request: CallRequest) -> None:
-        if self._costs is not None and request.cost_estimate > 0:
-            await self._worker.do(
+        if self._costs is None or request.cost_estimate <= 0:
+            return
+        reserving = asyncio.ensure_future(
+            self._worker.do(
                 self._costs.reserve,
                 request.request_hash,
                 request.cost_estimate,
@@ -241,6 +258,14 @@ class Gate:
                 model=request.model,
                 recording=request.recording,
             )
+        )
+        try:
+            await asyncio.shield(reserving)
+        except asyncio.CancelledError:
+            await asyncio.wait({reserving})  # so that whoever holds the claim finds it, and gives it back
+            if not reserving.cancelled():
+                reserving.exception()
+            raise
 
     async def _back_off(self, stats: GateStats, seconds: float) -> None:
         with _counted(stats, "waiting", "retry_seconds"):
@@ -250,8 +275,7 @@ class Gate:
         self, provider: str, pool: str, request: CallRequest, error: CallPipelineError, delay: float
     ) -> None:
         self.stats[pool].retries += 1
-        what = request.recording or request.purpose or request.request_hash[:12]
-        log.warning("%s %s: %s; trying again in %.1f s", pool, what, error, delay)
+        log.warning("%s %s: %s; trying again in %.1f s", pool, request.what, error, delay)
         lost = isinstance(error, NetworkFailed | ProviderFailed) and not isinstance(error, NotReached)
         if request.one_shot and lost and self._costs is not None:
             await self._worker.do(self._costs.lost, request.request_hash)
@@ -266,20 +290,53 @@ async def _in_time(provider: str, seconds: float, send: Callable[[], Awaitable[A
         raise NetworkFailed(f"{provider} did not answer within {seconds:g} s.") from error
 
 
+async def _to_its_end(sending: Coroutine[Any, Any, Answer[T]], clock: asyncio.Timeout) -> Answer[T]:
+    """Await a call whose answer cannot be fetched later. The deadline's ``clock`` stands still for it.
+
+    A cancellation lets it end, for a few seconds. Its answer is given back then and the cancellation comes after, at
+    the next thing that waits: what is done with the answer before that is done.
+    """
+    deadline = clock.when()
+    clock.reschedule(None)
+    call = asyncio.ensure_future(sending)
+    try:
+        return await asyncio.shield(call)
+    except asyncio.CancelledError:
+        if not await _ended(call):
+            raise
+        task = asyncio.current_task()
+        if task is not None:
+            task.uncancel()
+            task.cancel()
+        return call.result()
+    except CallPipelineError:
+        clock.reschedule(deadline)
+        raise
+
+
+async def _ended(call: asyncio.Task[Any]) -> bool:
+    """Give a call its last seconds; return whether it ended well in them."""
+    try:
+        await asyncio.wait({call}, timeout=LAST_SECONDS)
+    finally:
+        call.cancel()
+    if not call.done():
+        await asyncio.wait({call}, timeout=1.0)  # to write down that it is lost
+    return call.done() and not call.cancelled() and call.exception() is None
+
+
 @asynccontextmanager
-async def _until(deadline: float | None, whose: str, request: CallRequest) -> AsyncIterator[None]:
-    if deadline is None:
-        yield
-        return
+async def _until(deadline: float | None, whose: str, request: CallRequest) -> AsyncIterator[asyncio.Timeout]:
     loop = asyncio.get_running_loop()
     try:
-        async with asyncio.timeout_at(loop.time() + deadline - time.monotonic()) as clock:
-            yield
+        at = None if deadline is None else loop.time() + deadline - time.monotonic()
+        async with asyncio.timeout_at(at) as clock:
+            yield clock
     except TimeoutError as error:
         if not clock.expired():
             raise
-        what = request.recording or request.purpose or request.request_hash[:12] or "the call"
-        raise DeadlineExceeded(f"{whose}: {what} was not done by its deadline and was given up.") from error
+        said = f"{whose}: {request.what} was not done by its deadline and was given up."
+        raise DeadlineExceeded(said) from error
 
 
 @contextmanager

@@ -20,18 +20,20 @@ import logging
 import re
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from callpipeline.failures import CallPipelineError, NotReached, UsageError, describe
+from callpipeline.failures import CallPipelineError, UsageError, describe
 from callpipeline.limits import costs
+from callpipeline.limits.claims import Claim, Decision, Resume, Reuse, Send
 from callpipeline.limits.database import Database, Session, open_database
 from callpipeline.limits.ledger_rows import (
+    ADDED,
     SCHEMA,
+    VERSION,
     CallState,
     Order,
     Paid,
@@ -46,80 +48,26 @@ from callpipeline.limits.owners import Owners, open_owners
 from callpipeline.limits.worker import Worker
 from callpipeline.store import files
 
+__all__ = [
+    "FILE",
+    "FOLDER",
+    "Claim",
+    "Decision",
+    "Ledger",
+    "Resume",
+    "Reuse",
+    "Send",
+    "open_ledger",
+    "open_tables",
+]
+
 log = logging.getLogger(__name__)
 
 FILE = "ledger.sqlite"
 FOLDER = "paid"
 _HASH = re.compile(r"[0-9a-f]{16,128}")
 _FIRST_WAIT, _LONGEST_WAIT = 0.02, 0.25
-_REFUSED = frozenset(
-    {"rate_limit", "bad_request", "authentication", "quota", "corrupt_chunk", "budget", "not_configured"}
-)
-"""Failures after which nothing was done and nothing is charged."""
 _UNFINISHED = (CallState.SENDING, CallState.SUBMITTED)
-
-
-@dataclass(frozen=True, slots=True)
-class Reuse:
-    """It was bought before: take this."""
-
-    paid: Paid
-
-
-@dataclass(frozen=True, slots=True)
-class Resume:
-    """It was ordered before: fetch the provider's job. ``reference`` is what was noted when it was sent."""
-
-    job_id: str
-    reference: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """It must be sent.
-
-    ``sends`` > 0: it may have been sent before; look for ``reference`` at the provider first.
-    """
-
-    sends: int = 0
-    reference: str | None = None
-
-
-Decision = Reuse | Resume | Send
-
-
-class Claim:
-    """One request, held by this process until the block of ``Ledger.claim`` ends.
-
-    ``decision`` says what to do. ``already_running``: the provider may be at work on it since before; hand
-    this to ``Gate.slot``, which counts it without a slot.
-    """
-
-    def __init__(self, ledger: Ledger, order: Order, decision: Decision, already_running: bool) -> None:
-        self.order = order
-        self.decision = decision
-        self.already_running = already_running
-        self._ledger = ledger
-
-    async def sending(self, *, reference: str | None = None, busy_seconds: float = 0.0) -> None:
-        """Write down that the request goes out now; the last thing before it does.
-
-        ``busy_seconds``: how long the provider works on such a job at most; so long it counts as under way
-        when this process dies. 0 for a call that answers at once.
-        """
-        await self._ledger._worker.do(self._ledger._sending, self.order, reference, busy_seconds)
-
-    async def submitted(self, job_id: str) -> None:
-        """Write down the provider's id of the job; the first thing after it is known."""
-        await self._ledger._worker.surely(self._ledger._submitted, self.order, job_id)
-
-    async def finish(self, result: Any, usage: Usage | None = None) -> Paid:
-        """Keep what was bought: the file first, then the row and the charge."""
-        return await self._ledger._worker.surely(self._ledger._finish, self.order, result, usage or Usage())
-
-    async def failed(self, error: BaseException) -> None:
-        """Write down that the provider ended the job without a result; nothing is charged for it."""
-        await self._ledger._worker.surely(self._ledger._fail, self.order, error, tuple(CallState))
 
 
 class Ledger:
@@ -138,8 +86,9 @@ class Ledger:
     async def claim(self, order: Order, *, force_paid: bool = False) -> AsyncIterator[Claim]:
         """Hold ``order`` for a block, waiting while another process or task does.
 
-        ``force_paid``: buy again what was bought. A failure that leaves the block is written down: refusals
-        close the order; anything else leaves it as it is, for the next holder to go on from.
+        ``force_paid``: buy again what was bought. A failure that leaves the block is written down. An order that
+        did not go out, or was refused, is closed by it, and what was reserved for it is given back, also when the
+        block is cancelled. Anything else stays as it is, for the next holder to go on from.
         """
         token = next(self._tokens)
         wait = _FIRST_WAIT
@@ -150,9 +99,10 @@ class Ledger:
             try:
                 yield claim
             except CallPipelineError as error:
-                refused = error.error_class in _REFUSED or isinstance(error, NotReached)
-                closes = (CallState.CLAIMED, CallState.SENDING) if refused else (CallState.CLAIMED,)
-                await self._worker.do(self._fail, order, error, closes)
+                await self._worker.surely(self._fail, order, error, claim.unsent)
+                raise
+            except BaseException:
+                self._worker.later(self._give_up, order, claim.unsent)
                 raise
         finally:
             self._worker.later(self._let_go, token)
@@ -226,6 +176,7 @@ class Ledger:
         decision = self._decide(of, row, force_paid)
         if isinstance(decision, Reuse):
             if row is None or row.state is not CallState.DONE:
+                self._drop(row, decision.paid)
                 self._record_paid(decision.paid)
             return Claim(self, order, decision, already_running=False)
         with self.database.changing(costs.TURN) as session:
@@ -251,10 +202,20 @@ class Ledger:
             update(session, of, now, busy_until=now + row.busy_seconds)
         return running
 
+    def _drop(self, row: ProviderCall | None, paid: Paid) -> None:
+        """Settle what another try to buy has left, now that an earlier purchase is good enough."""
+        if row is None or (row.sends == paid.sends and row.state in _UNFINISHED):
+            return
+        with self.database.changing(costs.TURN) as session:
+            if row.state is CallState.SENDING:
+                costs.doubt(session, row.request_hash)
+            else:
+                costs.take_back(session, row.request_hash)
+
     def _decide(self, of: str, row: ProviderCall | None, force_paid: bool) -> Decision:
         if not force_paid or (row is not None and row.state in _UNFINISHED):
             paid = self._paid(of)
-            if paid and (row is None or row.state is CallState.DONE or paid.sends == row.sends):
+            if paid and (row is None or _holds(paid, row, force_paid)):
                 return Reuse(paid)
         if row is None:
             return Send()
@@ -314,8 +275,12 @@ class Ledger:
             at=now,
             result=result,
         )
-        files.write_text(self.paid_path(order.request_hash), paid.model_dump_json())
+        self._keep(paid)
         self._record_paid(paid)
+        return paid
+
+    def _keep(self, paid: Paid) -> Paid:
+        files.write_text(self.paid_path(paid.request_hash), paid.model_dump_json())
         return paid
 
     def _record_paid(self, paid: Paid) -> None:
@@ -339,6 +304,26 @@ class Ledger:
             )
             costs.settle(session, paid)
 
+    def _not_sent(self, order: Order) -> None:
+        with self.database.changing(order.request_hash) as session:
+            now = session.now()
+            update(session, order.request_hash, now, state=CallState.CLAIMED, busy_until=0.0)
+
+    def _lost(self, order: Order) -> None:
+        with self.database.changing(costs.TURN) as session:
+            update(session, order.request_hash, session.now(), state=CallState.CLAIMED)
+            costs.doubt(session, order.request_hash)
+
+    def _give_up(self, order: Order, unsent: tuple[CallState, ...]) -> None:
+        """Take back what was reserved for an order that did not go out."""
+        with self.database.changing(costs.TURN) as session:
+            row = next(iter(select(session, "WHERE request_hash = ?", order.request_hash)), None)
+            if row is None or row.state not in unsent:
+                return
+            if row.state is CallState.SENDING:
+                update(session, order.request_hash, session.now(), state=CallState.CLAIMED, busy_until=0.0)
+            costs.take_back(session, order.request_hash)
+
     def _fail(self, order: Order, error: BaseException, closes: tuple[CallState, ...]) -> None:
         """Write a failure down.
 
@@ -349,7 +334,10 @@ class Ledger:
         with self.database.changing(costs.TURN) as session:
             now = session.now()
             row = next(iter(select(session, "WHERE request_hash = ?", of)), None)
-            if row is None or row.state in (CallState.DONE, CallState.FAILED):
+            if row is None or row.state is CallState.DONE:
+                return
+            if row.state is CallState.FAILED:
+                costs.take_back(session, of)
                 return
             update(session, of, now, error_class=error_class, message=message)
             if row.state in closes:
@@ -361,6 +349,16 @@ class Ledger:
             self._held.pop(token)()
 
 
+def _holds(paid: Paid, row: ProviderCall, force_paid: bool) -> bool:
+    """Whether what was bought answers the request, whatever was tried since.
+
+    Not while a later purchase is under way that can be gone on with: that one was asked for on purpose.
+    """
+    if row.state not in _UNFINISHED or paid.sends == row.sends:
+        return True
+    return not force_paid and row.state is CallState.SENDING and row.reference is None
+
+
 def open_ledger(root: Path, postgres_url: str | None, *, run: str = "") -> Ledger:
     """Open the ledger in Postgres when there is a URL, else in ``ledger.sqlite`` of the store ``root``."""
     return Ledger(root, open_tables(root, postgres_url), open_owners(root, postgres_url), run=run)
@@ -368,4 +366,4 @@ def open_ledger(root: Path, postgres_url: str | None, *, run: str = "") -> Ledge
 
 def open_tables(root: Path, postgres_url: str | None) -> Database:
     """Open the tables alone, for those who only read."""
-    return open_database(postgres_url, root / FILE, f"{SCHEMA}; {costs.SCHEMA}")
+    return open_database(postgres_url, root / FILE, f"{SCHEMA}; {costs.SCHEMA}", version=VERSION, added=ADDED)

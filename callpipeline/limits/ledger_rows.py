@@ -12,6 +12,7 @@ from typing import Any
 
 from callpipeline.limits.database import Session, Value
 from callpipeline.model import Record
+from callpipeline.store.database import Column
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS provider_calls (
@@ -42,6 +43,11 @@ CREATE TABLE IF NOT EXISTS provider_calls (
 CREATE INDEX IF NOT EXISTS provider_calls_busy ON provider_calls (pool, busy_until);
 CREATE INDEX IF NOT EXISTS provider_calls_job ON provider_calls (job_id)
 """
+VERSION = 2
+"""Of the ledger's tables in a SQLite file."""
+
+ADDED = (Column("provider_calls", "sent", "DOUBLE PRECISION NOT NULL DEFAULT 0"),)
+"""What the tables of older versions lack."""
 
 
 class CallState(StrEnum):

@@ -168,6 +168,10 @@ class Slots:
             self._worker.later(self._give_back, token)
             self._wake_after_give_back(pool)
 
+    async def size(self, pool: str) -> int | None:
+        """Return how many slots ``pool`` has now, ``None`` = no limit."""
+        return await self._worker.do(self._limit, pool)
+
     def holders(self, pool: str) -> list[Holder]:
         """List who holds slots of ``pool``, over all processes. Blocks for a moment."""
         return self._places.holders(pool)

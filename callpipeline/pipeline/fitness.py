@@ -8,7 +8,6 @@ file is audio at all (``audio.probe``), and what happens once it is sent (the en
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import inf
@@ -16,12 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from callpipeline.audio.probe import findings as audio_findings
-from callpipeline.failures import CallPipelineError, NotFit
-from callpipeline.limits.costs import dollars
+from callpipeline.failures import CallPipelineError, NotFit, Recorded
+from callpipeline.limits.costs import dollars, fits, over
 from callpipeline.limits.ledger import Ledger, Send
 from callpipeline.model import AudioInfo, CallMetadata, Finding
 from callpipeline.settings import Settings
-from callpipeline.speech.engines.base import PlannedCall, RemoteTranscriber, SpeechJob
+from callpipeline.speech.engines.base import PlannedCall, RemoteTranscriber, SpeechJob, refused
+from callpipeline.store.pressure import free_disk, free_memory
 
 if TYPE_CHECKING:
     from callpipeline.pipeline.workbench import Workbench
@@ -132,7 +132,7 @@ def machine(settings: Settings, *, needed_bytes: int = 0) -> tuple[Finding, ...]
 
 
 def _memory() -> Finding:
-    free = _available_memory()
+    free = free_memory()
     if free is None:
         return Finding(name="free_memory", passed=True, message="unknown on this system")
     passed = free >= LEAST_MEMORY
@@ -145,32 +145,15 @@ def _memory() -> Finding:
     )
 
 
-def _available_memory() -> int | None:
-    """Return what the system has to give, or what is left of this container's share if that is less."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return None
-    try:
-        most, used = (
-            int(Path("/sys/fs/cgroup", f"memory.{name}").read_text()) for name in ("max", "current")
-        )
-        kept = Path("/sys/fs/cgroup/memory.stat").read_text().split()
-        return min(free, most - used + int(kept[kept.index("inactive_file") + 1]))
-    except (OSError, ValueError):  # no container, or one without a limit ("max")
-        return free
-
-
 def _disk(store: Path, needed: int) -> Finding:
-    folder = next(path for path in (store, *store.absolute().parents) if path.exists())
-    free = shutil.disk_usage(folder).free
-    least = max(LEAST_DISK, needed)
+    free, least = free_disk(store), max(LEAST_DISK, needed)
+    if free is None:
+        return Finding(name="free_disk", passed=True, message="unknown on this system")
     passed = free >= least
     return Finding(
         name="free_disk",
         passed=passed,
-        message=f"{_gib(free)} free at {folder}" + ("" if passed else f", {_gib(least)} needed"),
+        message=f"{_gib(free)} free at {store}" + ("" if passed else f", {_gib(least)} needed"),
         value=free,
         hint="" if passed else f"Free at least {_gib(least)}, or move CALLPIPELINE_DATA_DIR.",
     )
@@ -198,7 +181,7 @@ async def setup(bench: Workbench) -> tuple[Finding, ...]:
         ready = Finding(name="engine", passed=True, message=f"{engine.name}: {where}")
         return ready, *await bench.asked_provider()
     except CallPipelineError as error:  # its set-up is not complete, or its provider does not answer
-        return (Finding(name="engine", passed=False, message=str(error)),)
+        return (refused("engine", error),)
 
 
 # --- the recording --------------------------------------------------------------------------------------
@@ -228,7 +211,7 @@ def recording(info: AudioInfo, metadata: CallMetadata, settings: Settings) -> tu
         *([_length_of_hearing(info)] if hearing else []),
         _size(info, settings),
         codec,
-        *([_metadata_of_hearing(metadata)] if hearing else []),
+        *([metadata_of_hearing(metadata)] if hearing else []),
     )
 
 
@@ -254,6 +237,7 @@ async def check(bench: Workbench, job: SpeechJob, metadata: CallMetadata, *, nam
 
     Raises:
         NotFit: with the messages of all checks that failed.
+        Recorded: so too, under the class of what is against every recording, such as a refused key.
         CallPipelineError: the provider does not answer, so nothing is known of the account.
     """
     engine = bench.transcriber
@@ -275,7 +259,11 @@ async def check(bench: Workbench, job: SpeechJob, metadata: CallMetadata, *, nam
 
     if against := failed((*account, *await bench.checks.do(look))):
         reasons = " ".join(f"({number}) {reason}" for number, reason in enumerate(against, 1))
-        raise NotFit(f"{name} was not sent to {engine.name}: {reasons if len(against) > 1 else against[0]}")
+        said = f"{name} was not sent to {engine.name}: {reasons if len(against) > 1 else against[0]}"
+        for finding in account:
+            if finding.error_class:
+                raise Recorded(finding.error_class, said, permanent=False)
+        raise NotFit(said)
 
 
 def failed(findings: Iterable[Finding]) -> list[str]:
@@ -327,7 +315,8 @@ def _size(info: AudioInfo, settings: Settings) -> Finding:
     )
 
 
-def _metadata_of_hearing(metadata: CallMetadata) -> Finding:
+def metadata_of_hearing(metadata: CallMetadata) -> Finding:
+    """Look whether a hearing says all that it must; what it does not say is named, all of it."""
     missing = [name for name in HEARING_SAYS if not (getattr(metadata, name) or "").strip()]
     if not missing:
         return Finding(name="metadata", passed=True, message=f"says {', '.join(HEARING_SAYS)}")
@@ -357,12 +346,14 @@ def _refused_by_provider(call: PlannedCall) -> Finding | None:
 
 
 def _within(name: str, whose: str, budget: float, spent: float, cost: float) -> Finding:
-    passed = spent + cost <= budget + 1e-9
-    gone = f"${dollars(spent)} of it taken, " if name != "recording" else ""
+    passed = fits(budget, spent, cost)
+    figures = (dollars(budget), dollars(spent), dollars(cost)) if passed else over(budget, spent, cost)
+    limit, gone, needed = figures
+    taken = f"${gone} of it taken, " if name != "recording" else ""
     return Finding(
         name=f"budget_{name}",
         passed=passed,
-        message=f"the budget for {whose} is ${dollars(budget)}: {gone}${dollars(cost)} needed",
+        message=f"the budget for {whose} is ${limit}: {taken}${needed} needed",
         value=budget - spent,
         hint=""
         if passed

@@ -16,13 +16,14 @@ from callpipeline.failures import CallPipelineError
 from callpipeline.intake.formats import display
 from callpipeline.intake.records import CatalogRow, State
 from callpipeline.model import AudioInfo, ChannelSpeech, Region, Role, SpeechActivity
+from callpipeline.pipeline.case import Case, Inputs
 from callpipeline.pipeline.fitness import Planned, Purse, errand, failed, planned, recording
-from callpipeline.pipeline.stages import BY_ASSET, Case, Inputs, nothing_to_transcribe
-from callpipeline.pipeline.walk import cache_key_of, plan
+from callpipeline.pipeline.stages import BY_ASSET, nothing_to_transcribe
+from callpipeline.pipeline.walk import cache_key_of, plan, stored_result
 from callpipeline.pipeline.workbench import Workbench
 from callpipeline.speech.engines.base import PlannedCall, RemoteTranscriber, SpeechJob
 
-LOCAL_STAGES = ("raw_audio", "speech_activity")
+LOCAL_STAGES = ("raw_audio", "speech_activity", "audio_chunks")
 """What must be known of a recording before its transcription can be planned; made on this machine, for nothing."""
 
 _NOTHING = Planned()
@@ -114,16 +115,17 @@ def forecast(
     bench: Workbench,
     keys: Sequence[str],
     *,
-    against: Sequence[str] = (),
+    closed: bool = False,
     retry_failed: bool = False,
     on_progress: Progress = lambda done, total: None,
 ) -> Forecast:
     """Work out what a run would do with these recordings, in the order in which it would take them.
 
-    Needs the results of ``LOCAL_STAGES``. ``against``: what keeps all of them from being sent now. Budgets count:
-    what the recordings before would spend is gone, with a new run's budget every ``settings.batch_size``.
+    Needs the results of ``LOCAL_STAGES``. ``closed``: something keeps all of them from being sent now; it is said
+    once for all, and is no reason of a recording. Budgets count: what the recordings before would spend is gone,
+    with a new run's budget every ``settings.batch_size``.
     """
-    view = _View(bench, plan(bench), tuple(against), retry_failed)
+    view = _View(bench, plan(bench), closed, retry_failed)
     purse = Purse.of(bench.settings)
     if view.remote:
         purse.day = bench.supplies.costs.spent()[1]
@@ -148,7 +150,7 @@ def most(
 
     Of those their header is believed, and that all of it is speech. Budgets and checks do not count here.
     """
-    view = _View(bench, plan(bench), (), retry_failed=True)
+    view = _View(bench, plan(bench), closed=False, retry_failed=True)
     prospects = []
     for number, key in enumerate(keys, 1):
         prospect = view.prospect(key, None)
@@ -171,7 +173,7 @@ class _View:
 
     bench: Workbench
     plan: str
-    against: tuple[str, ...]
+    closed: bool
     retry_failed: bool
 
     @property
@@ -187,7 +189,9 @@ class _View:
             return Prospect(key, case.name, Fate.READY_MADE)
         inputs = Inputs()
         for asset in LOCAL_STAGES:
-            stored = case.stored(asset)
+            if not BY_ASSET[asset].applies(case, inputs):
+                continue
+            stored = stored_result(case, asset)
             if stored is None:
                 return self._not_known(case, asset)
             inputs.stored[asset] = stored
@@ -238,9 +242,13 @@ class _View:
         """Whether the stored transcript is the one that a run would make, so that it makes none."""
         stage = BY_ASSET["transcripts"]
         header = self.bench.store.header(stage.asset, case.key)
-        if header is None or stage.anew(self.bench):
+        if header is None or stage.anew(self.bench) or self._lacks_something(stage.asset, case):
             return False
         return header.cache_key == cache_key_of(stage, case, inputs)
+
+    def _lacks_something(self, asset: str, case: Case) -> bool:
+        """Whether a stored result is there in part only. Such a one stands beside its failure."""
+        return self.bench.store.failure(asset, case.key) is not None
 
     def _at_provider(
         self, engine: RemoteTranscriber, case: Case, inputs: Inputs, purse: Purse | None
@@ -251,10 +259,12 @@ class _View:
         except CallPipelineError as error:
             return Prospect(case.key, case.name, Fate.NOT_FIT, (str(error),), info.duration)
         against: list[str] = []
+        shut = False
         if purse is not None and (wanted.calls or wanted.problem):
             looks = (*recording(info, case.metadata, self.bench.settings), *errand(wanted, purse))
-            against = [*self._given_up(case.row), *self.against, *failed(looks)]
-        fate = Fate.NOT_FIT if against else _fate(wanted)
+            against = [*self._given_up(case.row), *failed(looks)]
+            shut = self.closed
+        fate = Fate.NOT_FIT if against or shut else _fate(wanted)
         return Prospect(case.key, case.name, fate, tuple(against), info.duration, wanted)
 
     def _planned(self, engine: RemoteTranscriber, job: SpeechJob) -> Planned:

@@ -20,6 +20,8 @@ class Status(StrEnum):
     FAILED = "failed"
     BLOCKED = "blocked"
     """Not tried, because a stage above it failed."""
+    NOT_NEEDED = "not_needed"
+    """Nothing that this recording has: a call has no chapters, a hearing no verdicts."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class RecordingOutcome:
     @property
     def reused(self) -> bool:
         """True if nothing had to be done."""
-        return all(o.status is Status.REUSED for o in self.stages.values())
+        return all(o.status in (Status.REUSED, Status.NOT_NEEDED) for o in self.stages.values())
 
 
 Emit = Callable[[StageOutcome | RecordingOutcome], None]

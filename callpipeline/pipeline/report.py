@@ -16,7 +16,17 @@ from pathlib import Path
 
 from callpipeline.intake.formats import display
 from callpipeline.intake.records import CatalogRow
-from callpipeline.model import AudioInfo, CallMetrics, Detections, SpeakerTurns, SpeechActivity, StageFailure
+from callpipeline.model import (
+    AudioInfo,
+    CallMetrics,
+    Chapters,
+    Detections,
+    SpeakerTurns,
+    SpeechActivity,
+    StageFailure,
+    Transcript,
+)
+from callpipeline.pipeline.case import HEARING, profile_of
 from callpipeline.pipeline.stages import ASSETS
 from callpipeline.pipeline.walk import digest
 from callpipeline.pipeline.workbench import Workbench
@@ -25,16 +35,17 @@ from callpipeline.qa.rollups import Rollups, roll_up
 from callpipeline.qa.rows import CallRow, Status, call_row
 
 FOLDER = "qa_report"
-ROWS_VERSION = "1"
+ROWS_VERSION = "2"
 """Goes up when the same results would give other lines."""
 
+_SCHEMA_VERSION = 2
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS rows (
-    key TEXT PRIMARY KEY, fingerprint TEXT, status TEXT, flag INTEGER, content TEXT, waveform TEXT
+    key TEXT PRIMARY KEY, fingerprint TEXT, status TEXT, flag INTEGER, hearing INTEGER, content TEXT, waveform TEXT
 );
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value TEXT);
 """
-_MADE_FROM = ("raw_audio", "speech_activity", "speaker_turns", "detections", "call_metrics")
+_MADE_FROM = ("raw_audio", "speech_activity", "speaker_turns", "detections", "call_metrics", "chapters")
 
 
 @dataclass(frozen=True)
@@ -103,6 +114,7 @@ class LineState:
     key: str
     status: Status
     flag: bool
+    hearing: bool
 
 
 def line_states(bench: Workbench, folder: Path | None = None) -> list[LineState]:
@@ -111,11 +123,9 @@ def line_states(bench: Workbench, folder: Path | None = None) -> list[LineState]
     with _rows(bench.settings.store) as cache:
         if not current:
             _refresh(cache, bench)
-        states = {
-            key: (status, flag) for key, status, flag in cache.execute("SELECT key, status, flag FROM rows")
-        }
-    keys = bench.catalog.order(folder)
-    return [LineState(key, states[key][0], bool(states[key][1])) for key in keys if key in states]
+        found = cache.execute("SELECT key, status, flag, hearing FROM rows").fetchall()
+    states = {key: LineState(key, status, bool(flag), bool(hearing)) for key, status, flag, hearing in found}
+    return [states[key] for key in bench.catalog.order(folder) if key in states]
 
 
 def lines(bench: Workbench, keys: Sequence[str]) -> list[CallRow]:
@@ -134,6 +144,8 @@ def _rows(store: Path) -> Iterator[sqlite3.Connection]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(path, timeout=60)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
+        if connection.execute("PRAGMA user_version").fetchone() != (_SCHEMA_VERSION,):
+            connection.executescript(f"DROP TABLE IF EXISTS rows; PRAGMA user_version = {_SCHEMA_VERSION}")
         connection.executescript(_SCHEMA)
         with connection:
             yield connection
@@ -152,8 +164,8 @@ def _refresh(cache: sqlite3.Connection, bench: Workbench) -> int:
             continue
         line, waveform = _line(bench, row, failures)
         cache.execute(
-            "INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?, ?)",
-            (key, fingerprint, line.status, line.flag, line.model_dump_json(), waveform),
+            "INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (key, fingerprint, line.status, line.flag, line.hearing, line.model_dump_json(), waveform),
         )
         changed += 1
     return changed
@@ -170,6 +182,7 @@ def _fingerprint(bench: Workbench, row: CatalogRow, failures: list[StageFailure]
     return digest(
         [
             ROWS_VERSION,
+            bench.settings.hearing_from,
             [header.data_version if header else None for header in headers],
             [failure.model_dump(mode="json") for failure in failures],
             row.metadata.model_dump(mode="json"),
@@ -182,7 +195,11 @@ def _line(bench: Workbench, row: CatalogRow, failures: list[StageFailure]) -> tu
     key, get = row.recording.key, bench.store.get
     info = get("raw_audio", key, AudioInfo)
     turns = get("speaker_turns", key, SpeakerTurns)
-    detections = get("detections", key, Detections)
+    seconds = info.value.duration if info else 0.0
+    hearing = profile_of(row.metadata, seconds, bench.settings) == HEARING
+    detections = None if hearing else get("detections", key, Detections)
+    chapters = get("chapters", key, Chapters) if hearing else None
+    transcript = get("transcripts", key, Transcript) if hearing else None
     metrics = get("call_metrics", key, CallMetrics)
     activity = get("speech_activity", key, SpeechActivity)
     source = row.sources[0] if row.sources else Path(key)
@@ -196,6 +213,9 @@ def _line(bench: Workbench, row: CatalogRow, failures: list[StageFailure]) -> tu
         metrics=metrics.value if metrics else None,
         turns=turns.value if turns else None,
         failures=failures,
+        hearing=hearing,
+        chapters=chapters.value if chapters else None,
+        gaps=transcript.value.gaps if transcript else (),
     )
     if info is None or not info.value.peaks:
         return line, None

@@ -7,132 +7,29 @@ asset spec under ``defs/assets``. A rule that changes gets a new ``code_version`
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from callpipeline.failures import Recorded, SourceUnavailable
-from callpipeline.intake.formats import display
-from callpipeline.intake.records import CatalogRow, Kind
 from callpipeline.model import (
     AudioInfo,
-    CallMetadata,
     CallMetrics,
+    Chapters,
+    ChunkPlan,
     Detection,
     Detections,
     Diarization,
     Record,
     SpeakerTurns,
     SpeechActivity,
-    StageFailure,
     Transcript,
     Verdict,
 )
+from callpipeline.pipeline.case import HEARING, Case, Inputs, timestamp
 from callpipeline.pipeline.workbench import Workbench
 from callpipeline.speech import provided
-from callpipeline.speech.engines.base import SpeechJob
-from callpipeline.store.results import Stored
-
-T = TypeVar("T", bound=Record)
-
-
-@dataclass
-class Inputs:
-    """Results of the stages above, and the failures of those that a stage can do without."""
-
-    stored: dict[str, Stored[Any]] = field(default_factory=dict)
-    failures: dict[str, StageFailure] = field(default_factory=dict)
-
-    def get(self, asset: str, kind: type[T]) -> T:
-        """The value of an input that must be there."""
-        value = self.stored[asset].value
-        assert isinstance(value, kind)  # noqa: S101 - narrows for the type checker; the store validated it
-        return value
-
-    def find(self, asset: str, kind: type[T]) -> T | None:
-        """The value of an input, or ``None`` if it failed."""
-        return self.get(asset, kind) if asset in self.stored else None
-
-    def data_version(self, asset: str) -> str | None:
-        """Hash of the input's value, ``None`` if it is missing."""
-        return self.stored[asset].data_version if asset in self.stored else None
-
-
-@dataclass
-class Case:
-    """One recording on the workbench."""
-
-    key: str
-    bench: Workbench
-
-    @cached_property
-    def row(self) -> CatalogRow:
-        """What the catalogue knows.
-
-        Raises:
-            SourceUnavailable: nothing: no scan of this store ever saw the recording.
-        """
-        row = self.bench.catalog.get(self.key)
-        if row is None:
-            raise SourceUnavailable(
-                f"the catalogue does not know a recording {self.key}.",
-                hint="Put the file into its folder; the next scan takes it in.",
-            )
-        return row
-
-    @property
-    def metadata(self) -> CallMetadata:
-        """What names, folders, manifests and sidecars say about it."""
-        return self.row.metadata
-
-    @property
-    def name(self) -> str:
-        """The file name that people know it by."""
-        return display(self.row.sources[0].name) if self.row.sources else self.key
-
-    @property
-    def language(self) -> str:
-        """Language of the recording, as a two-letter code."""
-        return self.metadata.language or self.bench.settings.language
-
-    @property
-    def is_audio(self) -> bool:
-        """False for a recording of which only a transcript is there."""
-        return self.row.recording.kind is Kind.AUDIO
-
-    @property
-    def audio(self) -> Path:
-        """The stored original bytes.
-
-        Raises:
-            SourceUnavailable: ``raw_audio`` has not stored them, or somebody removed them.
-        """
-        from callpipeline.store.raw import raw_path
-
-        path = raw_path(self.bench.settings.store, self.key)
-        if path is None:
-            raise SourceUnavailable(
-                f"the stored bytes of recording {self.key} are gone.",
-                hint="Put the file back into its folder and materialize raw_audio again.",
-            )
-        return path
-
-    def job(self, inputs: Inputs) -> SpeechJob:
-        """What a speech engine gets to work on."""
-        return SpeechJob(
-            key=self.key,
-            path=self.audio,
-            info=inputs.get("raw_audio", AudioInfo),
-            activity=inputs.get("speech_activity", SpeechActivity),
-            language=self.language,
-            sha256=self.row.recording.sha256,
-        )
-
-    def stored(self, asset: str) -> Stored[Any] | None:
-        """The stored result of a stage, current or not."""
-        return self.bench.store.get(asset, self.key, BY_ASSET[asset].value)
-
+from callpipeline.speech.engines.base import ChunkingTranscriber, ChunkLimits
 
 Run = Callable[[Case, Inputs], Awaitable[Record]]
 
@@ -145,6 +42,15 @@ def _never(_: Workbench) -> bool:
     return False
 
 
+def always(case: Case, inputs: Inputs) -> bool:
+    """Say that every recording needs a stage."""
+    return True
+
+
+def _nothing(_: Any) -> Recorded | None:
+    return None
+
+
 @dataclass(frozen=True)
 class Stage:
     """One row of the table: an asset of a recording and how it comes about.
@@ -153,6 +59,10 @@ class Stage:
     for one. With the code version and the inputs' data versions they are the cache key. ``can_do_without`` names
     inputs whose failure leaves a part that can still be decided. ``anew`` says whether this run makes the result
     again although nothing that decides it has changed.
+
+    ``applies`` says, from the inputs that are there, whether a recording needs it at all. ``optional`` names stages
+    that some recordings do not need; of the others, their results are inputs. ``lacks`` says what is missing of a
+    result that is there in part: it is kept and used, and made again by the next run.
     """
 
     asset: str
@@ -164,6 +74,14 @@ class Stage:
     facts: Callable[[Case], Mapping[str, object]] = _none
     can_do_without: tuple[str, ...] = ()
     anew: Callable[[Workbench], bool] = _never
+    applies: Callable[[Case, Inputs], bool] = always
+    optional: tuple[str, ...] = ()
+    lacks: Callable[[Any], Recorded | None] = _nothing
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """All stages that this one waits for."""
+        return (*self.needs, *self.optional)
 
 
 # --- audio --------------------------------------------------------------------------------------------
@@ -224,6 +142,37 @@ async def _speech_activity(case: Case, inputs: Inputs) -> SpeechActivity:
 # --- speech -------------------------------------------------------------------------------------------
 
 
+async def _audio_chunks(case: Case, inputs: Inputs) -> ChunkPlan:
+    from callpipeline.speech.engines.chunking import plan_of
+
+    limits = _chunk_limits(case.bench)
+    assert limits is not None  # noqa: S101 - only then it applies
+    return plan_of(
+        inputs.get("raw_audio", AudioInfo),
+        inputs.get("speech_activity", SpeechActivity),
+        case.bench.settings,
+        limits,
+    )
+
+
+def _works_in_chunks(case: Case, inputs: Inputs) -> bool:
+    """Whether the engine gets the recording in chunks: it is too long for it, or a hearing."""
+    engine = case.bench.transcriber
+    info, activity = inputs.find("raw_audio", AudioInfo), inputs.find("speech_activity", SpeechActivity)
+    if not isinstance(engine, ChunkingTranscriber) or engine.chunk_limits is None:
+        return False
+    if info is None or activity is None or case.row.transcript is not None:
+        return False
+    if nothing_to_transcribe(activity, case.bench.settings.releasing_min_speech) is not None:
+        return False
+    return case.profile(info.duration) == HEARING or not engine.fits(info, activity)
+
+
+def _chunk_limits(bench: Workbench) -> ChunkLimits | None:
+    engine = bench.transcriber
+    return engine.chunk_limits if isinstance(engine, ChunkingTranscriber) else None
+
+
 async def _transcripts(case: Case, inputs: Inputs) -> Transcript:
     from callpipeline.pipeline.fitness import check
     from callpipeline.qa.redaction import redact_transcript
@@ -239,7 +188,8 @@ async def _transcripts(case: Case, inputs: Inputs) -> Transcript:
         if reason is None:
             job = case.job(inputs)
             await check(bench, job, case.metadata, name=case.name)
-            transcript = await engine.transcribe(job)
+            with bench.progress.of(case.key):
+                transcript = await engine.transcribe(job)
         else:
             transcript = Transcript(
                 engine=engine.name,
@@ -287,6 +237,26 @@ async def _speaker_turns(case: Case, inputs: Inputs) -> SpeakerTurns:
         inputs.get("diarization", Diarization),
         channel_roles=case.metadata.channel_roles,
     )
+
+
+async def _chapters(case: Case, inputs: Inputs) -> Chapters:
+    from callpipeline.speech.chapters import chapters
+
+    turns, info = inputs.get("speaker_turns", SpeakerTurns), inputs.get("raw_audio", AudioInfo)
+    return Chapters(chapters=await case.bench.workers.cpu(chapters, turns, duration=info.duration))
+
+
+def _missing_chunks(transcript: Transcript) -> Recorded | None:
+    """Say which stretches have no transcript because their chunks failed."""
+    gaps = transcript.gaps
+    if not gaps:
+        return None
+    where = ", ".join(
+        f"{timestamp(gap.start)}-{timestamp(gap.end)} ({gap.message.rstrip('.')})" for gap in gaps
+    )
+    count = "1 stretch has" if len(gaps) == 1 else f"{len(gaps)} stretches have"
+    message = f"{count} no transcript: {where}. The rest is kept; the next run tries only what is missing."
+    return Recorded(gaps[0].error_class, message, permanent=False)
 
 
 # --- qa -----------------------------------------------------------------------------------------------
@@ -346,6 +316,23 @@ async def _call_metrics(case: Case, inputs: Inputs) -> CallMetrics:
     )
 
 
+# --- what a recording needs ---------------------------------------------------------------------------
+
+
+def _hearing(case: Case, inputs: Inputs) -> bool:
+    return case.profile(_seconds(inputs)) == HEARING
+
+
+def _call(case: Case, inputs: Inputs) -> bool:
+    return not _hearing(case, inputs)
+
+
+def _seconds(inputs: Inputs) -> float:
+    """Return the recording's length, 0 if the stages that know it failed."""
+    info, activity = inputs.find("raw_audio", AudioInfo), inputs.find("speech_activity", SpeechActivity)
+    return info.duration if info else activity.duration if activity else 0.0
+
+
 # --- what decides a result beside its inputs ----------------------------------------------------------
 
 
@@ -362,6 +349,21 @@ def _detector(bench: Workbench) -> Mapping[str, object]:
     from callpipeline.audio.vad import DETECTOR
 
     return {"detector": DETECTOR}
+
+
+def _cuts(bench: Workbench) -> Mapping[str, object]:
+    limits, settings = _chunk_limits(bench), bench.settings
+    if limits is None:
+        return {}
+    return {
+        "limits": [str(limits.seconds), limits.bytes],
+        "chunk": [settings.chunk_seconds, settings.chunk_overlap, settings.chunk_codec],
+    }
+
+
+def _from_where(bench: Workbench) -> Mapping[str, object]:
+    """With another length for hearings each recording is looked at again."""
+    return {"hearing_from": bench.settings.hearing_from}
 
 
 def _engine(bench: Workbench) -> Mapping[str, object]:
@@ -420,10 +422,15 @@ STAGES: tuple[Stage, ...] = (
         "speech_activity", ("raw_audio",), SpeechActivity, "1", _speech_activity,
         parameters=_detector, facts=_roles,
     ),
+    Stage(
+        "audio_chunks", ("raw_audio", "speech_activity"), ChunkPlan, "1", _audio_chunks,
+        parameters=_cuts, applies=_works_in_chunks,
+    ),
     # Before diarization: a remote engine's answer takes longest, so it is asked first.
     Stage(
         "transcripts", ("raw_audio", "speech_activity"), Transcript, "1", _transcripts,
-        parameters=_engine, facts=_text_source, anew=_bought_anew,
+        parameters=_engine, facts=_text_source, anew=_bought_anew, optional=("audio_chunks",),
+        lacks=_missing_chunks,
     ),
     Stage(
         "diarization", ("raw_audio", "speech_activity"), Diarization, "1", _diarization,
@@ -434,11 +441,15 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "detections", ("speech_activity", "diarization", "speaker_turns"), Detections, "1", _detections,
-        parameters=_thresholds, can_do_without=("diarization", "speaker_turns"),
+        parameters=_thresholds, can_do_without=("diarization", "speaker_turns"), applies=_call,
     ),
     Stage(
         "call_metrics", ("raw_audio", "speech_activity", "speaker_turns"), CallMetrics, "1", _call_metrics,
         parameters=_metrics,
+    ),
+    Stage(
+        "chapters", ("raw_audio", "speaker_turns"), Chapters, "1", _chapters,
+        parameters=_from_where, applies=_hearing,
     ),
 )  # fmt: skip
 

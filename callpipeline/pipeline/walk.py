@@ -14,11 +14,13 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from callpipeline.failures import UpstreamMissing, describe
+from callpipeline.failures import Recorded, UpstreamMissing, describe
 from callpipeline.model import StageFailure
+from callpipeline.pipeline.case import Case, Inputs
 from callpipeline.pipeline.outcomes import Emit, RecordingOutcome, StageOutcome, Status
-from callpipeline.pipeline.stages import STAGES, Case, Inputs, Stage
+from callpipeline.pipeline.stages import BY_ASSET, STAGES, Stage
 from callpipeline.pipeline.workbench import Workbench
+from callpipeline.store.results import Stored
 
 
 def digest(value: Any) -> str:
@@ -58,15 +60,16 @@ class _Blocked(Exception):
         self.failure = failure
 
 
-async def _run(
-    stage: Stage, case: Case, above: Mapping[str, asyncio.Task[StageOutcome]], emit: Emit
-) -> StageOutcome:
+_Above = Mapping[str, asyncio.Task[StageOutcome]]
+
+
+async def _run(stage: Stage, case: Case, above: _Above, emit: Emit) -> StageOutcome:
     """Wait for the inputs, make or reuse the result, record a failure; never raises but for cancellation."""
     started = time.perf_counter()
     try:
-        inputs = await _inputs(stage, case, above)
+        inputs, lacking = await _inputs(stage, case, above)
         started = time.perf_counter()
-        outcome = await _make(stage, case, inputs, started)
+        outcome = await _make_if_needed(stage, case, inputs, lacking)
     except _Blocked as blocked:
         outcome = StageOutcome(case.key, stage.asset, Status.BLOCKED, 0.0, failure=blocked.failure)
     except Exception as error:  # a failure of one stage of one recording is a result, whatever it is
@@ -75,26 +78,47 @@ async def _run(
     return outcome
 
 
-async def _inputs(stage: Stage, case: Case, above: Mapping[str, asyncio.Task[StageOutcome]]) -> Inputs:
-    """Collect what the stage needs, from the stages above or from the store."""
+async def _inputs(stage: Stage, case: Case, above: _Above) -> tuple[Inputs, Exception | None]:
+    """Collect what the stage needs, from the stages above or from the store, and say why it cannot go on."""
     inputs = Inputs()
-    for asset in stage.needs:
+    lacking: Exception | None = None
+    for asset in stage.inputs:
         outcome = await above[asset] if asset in above else None
-        stored = outcome.stored if outcome else case.stored(asset)
+        if outcome is None and asset in stage.optional and not await _applies(asset, case):
+            continue
+        stored = outcome.stored if outcome else stored_result(case, asset)
         if stored is not None:
             inputs.stored[asset] = stored
-            continue
-        failure = outcome.failure if outcome else case.bench.store.failure(asset, case.key)
-        if asset in stage.can_do_without and failure is not None:
-            inputs.failures[asset] = failure
-        elif outcome is not None:
-            raise _Blocked(failure)
-        else:
-            raise UpstreamMissing(
-                f"{stage.asset} needs {asset}, which is not there for {case.key}.",
-                hint=f"Materialize {asset} first, or select both.",
-            )
-    return inputs
+        elif outcome is None or outcome.status is not Status.NOT_NEEDED:
+            lacking = lacking or _without(stage, case, asset, outcome, inputs)
+    return inputs, lacking
+
+
+def _without(
+    stage: Stage, case: Case, asset: str, outcome: StageOutcome | None, inputs: Inputs
+) -> Exception | None:
+    """Note that an input failed, or say why the stage cannot do without it."""
+    failure = outcome.failure if outcome else case.bench.store.failure(asset, case.key)
+    if asset in stage.can_do_without and failure is not None:
+        inputs.failures[asset] = failure
+        return None
+    if outcome is not None:
+        return _Blocked(failure)
+    return UpstreamMissing(
+        f"{stage.asset} needs {asset}, which is not there for {case.key}.",
+        hint=f"Materialize {asset} first, or select both.",
+    )
+
+
+async def _applies(asset: str, case: Case) -> bool:
+    """Tell whether a recording needs a stage that is not a part of this walk."""
+    inputs, _ = await _inputs(BY_ASSET[asset], case, {})
+    return BY_ASSET[asset].applies(case, inputs)
+
+
+def stored_result(case: Case, asset: str) -> Stored[Any] | None:
+    """Return the stored result of a stage, current or not."""
+    return case.bench.store.get(asset, case.key, BY_ASSET[asset].value)
 
 
 def cache_key_of(stage: Stage, case: Case, inputs: Inputs) -> str:
@@ -104,29 +128,57 @@ def cache_key_of(stage: Stage, case: Case, inputs: Inputs) -> str:
             "code": stage.code_version,
             "parameters": stage.parameters(case.bench),
             "case": stage.facts(case),
-            "inputs": {asset: inputs.data_version(asset) for asset in stage.needs},
+            "inputs": {
+                asset: inputs.data_version(asset)
+                for asset in stage.inputs
+                if asset in stage.needs or asset in inputs.stored
+            },
         }
     )
+
+
+async def _make_if_needed(
+    stage: Stage, case: Case, inputs: Inputs, lacking: Exception | None
+) -> StageOutcome:
+    if not stage.applies(case, inputs):
+        case.bench.store.remove(stage.asset, case.key)
+        return StageOutcome(case.key, stage.asset, Status.NOT_NEEDED, 0.0)
+    if lacking is not None:
+        raise lacking
+    return await _make(stage, case, inputs, time.perf_counter())
 
 
 async def _make(stage: Stage, case: Case, inputs: Inputs, started: float) -> StageOutcome:
     cache_key = cache_key_of(stage, case, inputs)
     store = case.bench.store
-    stored = case.stored(stage.asset)
+    stored = stored_result(case, stage.asset)
     status = Status.REUSED
-    if stored is None or stored.cache_key != cache_key or stage.anew(case.bench):
+    if (
+        stored is None
+        or stored.cache_key != cache_key
+        or stage.anew(case.bench)
+        or stage.lacks(stored.value) is not None
+    ):
         value = await stage.run(case, inputs)
         stored = store.put(stage.asset, case.key, value, cache_key=cache_key, code_version=stage.code_version)
         status = Status.DONE
-    missing = next(iter(inputs.failures.values()), None)
+    missing = _missing(stage, stored, inputs)
     if missing is not None:
-        # What could be decided is stored and shown; the asset stays unmaterialized until the rest can be too.
-        message = f"decided in part only: {missing.asset} failed ({missing.message})"
-        failure = _record(stage, case, missing.error_class, message, missing.permanent)
+        # What there is is stored and shown; the asset stays unmaterialized until the rest is there too.
+        failure = _record(stage, case, *describe(missing))
         seconds = time.perf_counter() - started
         return StageOutcome(case.key, stage.asset, Status.FAILED, seconds, stored, failure)
     store.clear_failure(stage.asset, case.key)
     return StageOutcome(case.key, stage.asset, status, time.perf_counter() - started, stored)
+
+
+def _missing(stage: Stage, stored: Stored[Any], inputs: Inputs) -> Recorded | None:
+    """Say what a result lacks that could be made in part only."""
+    failed = next(iter(inputs.failures.values()), None)
+    if failed is None:
+        return stage.lacks(stored.value)
+    message = f"decided in part only: {failed.asset} failed ({failed.message})"
+    return Recorded(failed.error_class, message, failed.permanent)
 
 
 def _failed(stage: Stage, case: Case, error: Exception, seconds: float) -> StageOutcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import inf
 from types import TracebackType
 
 from callpipeline.failures import CallPipelineError, NotConfigured
@@ -15,13 +16,15 @@ from callpipeline.limits.slots import Limit, OnChange
 from callpipeline.limits.supplies import Supplies, open_supplies
 from callpipeline.limits.worker import Turns, Worker
 from callpipeline.model import AudioInfo, Finding, Transcript
+from callpipeline.pipeline.progress import ProgressStore
 from callpipeline.pipeline.workers import Workers
 from callpipeline.qa.redaction import redact_transcript
 from callpipeline.settings import Settings
 from callpipeline.speech.diarizers import diarizer
 from callpipeline.speech.diarizers.base import Diarizer
 from callpipeline.speech.engines import transcriber
-from callpipeline.speech.engines.base import EngineTools, RemoteTranscriber, Transcriber
+from callpipeline.speech.engines.base import EngineTools, RemoteTranscriber, Transcriber, refused
+from callpipeline.store.pressure import look_ahead
 from callpipeline.store.results import ResultStore
 
 ASK_AGAIN_SECONDS = 30.0
@@ -32,14 +35,16 @@ ASK_AGAIN_SECONDS = 30.0
 class Workbench:
     """Supplies of one process. Engines are made at first use, so that a run that needs none loads none.
 
-    ``engine`` replaces the configured transcriber; benches and tests use it. ``run`` is the run's id in the
-    ledger and for its budget, ``slot_limit`` gives the size of a pool (Dagster's), ``on_slot_change`` shows who
-    holds slots. ``force_paid``: transcribe anew at a provider, and pay for it, what is there already.
+    ``engine`` replaces the configured transcriber; benches and tests use it. ``run`` is the run's id, under which
+    it holds slots, ``spends_with`` the id in the ledger and for the budget if it is another. ``slot_limit`` gives
+    the size of a pool (Dagster's), ``on_slot_change`` shows who holds slots. ``force_paid``: transcribe anew at
+    a provider, and pay for it, what is there already.
     """
 
     settings: Settings
     engine: Transcriber | None = None
     run: str = ""
+    spends_with: str = ""
     slot_limit: Limit | None = None
     on_slot_change: OnChange | None = None
     force_paid: bool = False
@@ -68,6 +73,11 @@ class Workbench:
         return Catalog(self.settings.store / "catalog.sqlite")
 
     @cached_property
+    def progress(self) -> ProgressStore:
+        """How far long recordings have come."""
+        return ProgressStore(self.settings.store)
+
+    @cached_property
     def transcriber(self) -> Transcriber:
         """The chosen transcription engine.
 
@@ -86,6 +96,8 @@ class Workbench:
             clean=redact_transcript if self.settings.redact_pii else _as_it_is,
             force_paid=self.force_paid,
             deadline=self.deadline,
+            progress=self.progress.note,
+            look_ahead=lambda: look_ahead(self.settings),
         )
 
     @cached_property
@@ -94,6 +106,7 @@ class Workbench:
         return open_supplies(
             self.settings,
             run=self.run,
+            spends_with=self.spends_with or self.run,
             slot_limit=self.slot_limit,
             on_slot_change=self.on_slot_change,
             policy=self._policy,
@@ -119,15 +132,14 @@ class Workbench:
             return ()
         async with self._turns.of("provider"):
             if time.monotonic() >= self._ask_after:
-                self._ask_after = time.monotonic() + ASK_AGAIN_SECONDS
                 try:
                     self._answer = await retrying(engine.probe, self._policy)
                 except NotConfigured as error:
-                    self._answer = (Finding(name=engine.name, passed=False, message=str(error)),)
+                    self._answer = (refused(engine.name, error),)
                 except CallPipelineError as error:
                     self._answer = error
-                if isinstance(self._answer, tuple) and all(finding.passed for finding in self._answer):
-                    self._ask_after = float("inf")
+                well = isinstance(self._answer, tuple) and all(finding.passed for finding in self._answer)
+                self._ask_after = inf if well else time.monotonic() + ASK_AGAIN_SECONDS
             if isinstance(self._answer, CallPipelineError):
                 raise type(self._answer)(str(self._answer)) from self._answer
             return self._answer
@@ -149,6 +161,8 @@ class Workbench:
         """Give back workers and database handles."""
         self.workers.close(kill=kill)
         self.checks.close()
+        if "progress" in self.__dict__:
+            self.progress.close()
         if "supplies" in self.__dict__:
             self.supplies.close()
         if "catalog" in self.__dict__:

@@ -17,7 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from callpipeline.failures import CallFailed, NetworkFailed, NotConfigured, NotReached, SourceUnavailable
+from callpipeline.failures import (
+    CallFailed,
+    NetworkFailed,
+    NotConfigured,
+    NotFit,
+    NotReached,
+    ProviderFailed,
+    SourceUnavailable,
+)
 from callpipeline.limits.answers import failure_of
 
 if TYPE_CHECKING:
@@ -198,10 +206,14 @@ class AssemblyAI:
         loop = asyncio.get_running_loop()
         client = self._clients.get(loop)
         if client is None:
+            import httpx
             from assemblyai import AsyncClient, Settings
 
             settings = Settings(api_key=self._key, base_url=self._base_url, http_timeout=self._timeout)
-            client = AsyncClient(settings=settings)
+            try:
+                client = AsyncClient(settings=settings)
+            except httpx.InvalidURL:
+                raise _no_address() from None
             client.http_client.event_hooks["response"].append(_note)
             self._clients[loop] = client
         return client
@@ -214,16 +226,14 @@ class AssemblyAI:
         _answered.set(None)
         try:
             await call()
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-            raise NotConfigured(
-                f"{self._base_url!r} is not an address: {error}.", hint="Set ASSEMBLYAI_BASE_URL."
-            ) from error
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol):
+            raise _no_address() from None
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise NotReached(f"{NAME} cannot be reached: {str(error) or type(error).__name__}.") from error
         except httpx.HTTPError as error:
             raise NetworkFailed(f"{NAME}: {str(error) or type(error).__name__}.") from error
         except AssemblyAIError as error:
-            raise _failure(_answered.get(), error, job_id) from error
+            raise _failure(_answered.get(), error, job_id) from None  # its text may have more of the answer
         except (ValueError, KeyError):
             pass  # the answer came, and does not look as the SDK expects: read it below
         response = _answered.get()
@@ -240,14 +250,14 @@ def language_code(language: str) -> str | None:
     """Return a language as AssemblyAI writes it (``en``, ``en_us``), ``None`` = it shall be detected.
 
     Raises:
-        NotConfigured: it is no language code.
+        NotFit: it is no language code. Each recording may have its own, so it is no matter of the set-up.
     """
     code = language.strip().lower().replace("-", "_")
     if code in ("", "auto", "und"):
         return None
     base = code.split("_")[0]
     if not (base.isalpha() and base.isascii() and 2 <= len(base) <= 3):
-        raise NotConfigured(
+        raise NotFit(
             f"{language!r} is no language code.", hint="Give a two-letter code, such as en, or auto."
         )
     if code in _REGIONAL:
@@ -283,13 +293,20 @@ def _failure(response: httpx.Response | None, error: Exception | None, job_id: s
     unknown = response.status_code == 404 or (response.status_code == 400 and "id not found" in response.text)
     if job_id and unknown:
         return JobGone(f"{NAME} does not know transcript {job_id} any more.")
-    return failure_of(NAME, response.status_code, response.text, response.headers)
+    return failure_of(NAME, response.status_code, response.content, response.headers)
+
+
+def _no_address() -> NotConfigured:
+    """Say so without the address, which may have a password in it where it cannot be told from the rest."""
+    return NotConfigured(
+        "ASSEMBLYAI_BASE_URL is no address.", hint="Set it to one such as https://api.assemblyai.com."
+    )
 
 
 def _job(answer: dict[str, Any]) -> Job:
     status = _text(answer, "status")
     if status not in _STATUSES:
-        raise failure_of(NAME, 200, f"a transcript with status {status!r}")
+        raise ProviderFailed(f"{NAME} answered a transcript with a status that nobody knows.")
     return Job(
         id=_text(answer, "id"),
         status=status,
@@ -302,7 +319,7 @@ def _job(answer: dict[str, Any]) -> Job:
 def _text(answer: dict[str, Any], name: str) -> str:
     value = answer.get(name)
     if not isinstance(value, str) or not value:
-        raise failure_of(NAME, 200, f"an answer without {name}")
+        raise ProviderFailed(f"{NAME} answered something that cannot be read: there is no {name} in it.")
     return value
 
 

@@ -25,7 +25,7 @@ from callpipeline.failures import (
     NotReached,
     ProviderFailed,
 )
-from callpipeline.limits.answers import failure_of
+from callpipeline.limits.answers import failure_of, unreadable
 from callpipeline.limits.gate import Answer
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ class AudioRequest:
 
     ``file_name`` tells the container by its extension; it need not be the name on this machine. ``word_times``
     needs ``verbose_json``, ``logprobs`` needs ``json``, ``chunked`` lets the provider cut at silences.
-    ``idempotency_key`` is sent along; OpenAI does not heed it, servers in between may.
+    ``prompt``: what was said before; models read its last 224 tokens, diarizing ones take none. ``idempotency_key``
+    is sent along; OpenAI does not heed it, servers in between may.
     """
 
     model: str
@@ -59,6 +60,7 @@ class AudioRequest:
     word_times: bool = False
     logprobs: bool = False
     chunked: bool = False
+    prompt: str = ""
     idempotency_key: str = ""
 
 
@@ -106,6 +108,7 @@ class OpenAI:
                     model=request.model,
                     response_format=request.format,
                     language=request.language or omit,
+                    prompt=request.prompt or omit,
                     timestamp_granularities=["word", "segment"] if request.word_times else omit,
                     include=["logprobs"] if request.logprobs else omit,
                     chunking_strategy="auto" if request.chunked else omit,
@@ -113,9 +116,10 @@ class OpenAI:
                 )
         except OpenAIError as error:
             raise failure(error) from error
-        body = read_object(response.content)
+        body = read_object(response.content, response.headers)
         if not isinstance(body.get("text"), str):
-            raise failure_of(NAME, response.status_code, response.content)
+            size = len(response.content)
+            raise unreadable(NAME, response.status_code, size, response.headers, why="without a text")
         return Answer(body, tokens_of(body), dict(response.headers))
 
     async def check(self, model: str) -> bool:
@@ -138,7 +142,7 @@ class OpenAI:
             if _no_list(error):
                 return False
             raise failure(error) from error
-        read_object(response.content)
+        read_object(response.content, response.headers)
         return True
 
     async def disconnect(self) -> None:
@@ -148,34 +152,38 @@ class OpenAI:
             await client.close()
 
     def _client(self) -> AsyncOpenAI:
+        import httpx2
         from openai import AsyncOpenAI, Timeout
 
         loop = asyncio.get_running_loop()
         if loop not in self._clients:
-            self._clients[loop] = AsyncOpenAI(
-                api_key=self._key,
-                base_url=self._base_url,
-                timeout=Timeout(self._timeout, connect=min(_CONNECT_SECONDS, self._timeout)),
-                max_retries=0,
-            )
+            try:
+                self._clients[loop] = AsyncOpenAI(
+                    api_key=self._key,
+                    base_url=self._base_url,
+                    timeout=Timeout(self._timeout, connect=min(_CONNECT_SECONDS, self._timeout)),
+                    max_retries=0,
+                )
+            except httpx2.InvalidURL:
+                raise _no_address() from None
         return self._clients[loop]
 
 
 # --- answers ----------------------------------------------------------------------------------------------
 
 
-def read_object(body: bytes) -> dict[str, Any]:
+def read_object(body: bytes, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return the JSON object of an answer with status 200.
 
     Raises:
-        ProviderFailed: it is none: an HTML page, or cut off.
+        ProviderFailed: it is none: an HTML page, or cut off. The message has not a word of it.
     """
     try:
         value = json.loads(body)
-    except ValueError as error:
-        raise failure_of(NAME, 200, body) from error
+    except ValueError:
+        raise unreadable(NAME, 200, len(body), headers, why="no whole JSON") from None
     if not isinstance(value, dict):
-        raise failure_of(NAME, 200, body)
+        raise unreadable(NAME, 200, len(body), headers, why="no JSON object")
     return value
 
 
@@ -202,7 +210,8 @@ def failure(error: Exception) -> CallPipelineError:
     if isinstance(error, APIConnectionError):
         return _connection_failure(error)
     if isinstance(error, APIResponseValidationError):
-        return failure_of(NAME, error.status_code, str(error))
+        answer = error.response
+        return failure_of(NAME, answer.status_code, answer.content, answer.headers)
     return ProviderFailed(f"{NAME}: {error}.")
 
 
@@ -235,12 +244,17 @@ def _connection_failure(error: APIConnectionError) -> CallPipelineError:
     where = f"{error.request.url.scheme}://{error.request.url.netloc.decode()}"
     said = f"{NAME} at {where}: {str(cause or error) or type(cause).__name__}."
     if isinstance(cause, httpx2.UnsupportedProtocol):
-        return NotConfigured(
-            said, hint="OPENAI_BASE_URL must be an address such as https://api.openai.com/v1."
-        )
+        return _no_address()
     if isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout):
         return NotReached(said)
     return NetworkFailed(said)
+
+
+def _no_address() -> NotConfigured:
+    """Say so without the address, which may have a password in it where it cannot be told from the rest."""
+    return NotConfigured(
+        "OPENAI_BASE_URL is no address.", hint="Set it to one such as https://api.openai.com/v1."
+    )
 
 
 def _idempotent(key: str) -> dict[str, str]:

@@ -71,7 +71,7 @@ def write_html(
     """Write the report to ``path``, all at once: a reader sees the old file or the new one.
 
     Args:
-        rows: One line a call, in any order: flagged calls come first on the page.
+        rows: One line a call, in any order: flagged calls come first on the page. Hearings have a table of their own.
         path: Where to; the folder is made.
         title: Heading of the page.
         generated_at: When the results were read, with a time zone.
@@ -84,12 +84,16 @@ def write_html(
         OSError: the folder cannot be written.
     """
     sums = rollups or roll_up(rows)
+    hearings = [row for row in rows if row.hearing]
+    rows = [row for row in rows if not row.hearing]
     page = _environment().get_template("report.html")
     context = {
         "title": title,
         "generated_at": generated_at,
         "sums": sums,
-        "engines": Counter(row.engine for row in rows if row.engine).most_common(),
+        "seconds": sums.total.seconds + sum(row.duration or 0.0 for row in hearings),
+        "hearings": sorted(hearings, key=lambda row: (row.day, row.title, row.key)),
+        "engines": Counter(row.engine for row in (*rows, *hearings) if row.engine).most_common(),
         "demo": sorted({row.engine for row in rows if row.demo}),
         "demo_calls": sum(row.demo for row in rows),
         "verdicts": [_verdict_bar(name, rows) for name in ("releasing", "late_hello", "rebuttal")],

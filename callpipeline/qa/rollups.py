@@ -2,7 +2,8 @@
 
 What belongs here: counting lines of the report. What does not: how the sums look.
 
-Rates are over the calls that were judged: a call that failed or waits counts as a call and as nothing else.
+Rates are over the calls that were judged: a call that failed or waits counts as a call and as nothing else. Hearings
+are no calls: they are in none of these sums.
 """
 
 from __future__ import annotations
@@ -89,6 +90,7 @@ def roll_up(rows: Sequence[CallRow]) -> Rollups:
 
     Agents with the most flagged calls come first, campaigns by name, days in order.
     """
+    rows = [row for row in rows if not row.hearing]
     agents = [_agent(name, own) for name, own in _grouped(rows, lambda r: r.agent)]
     campaigns = [_campaign(name, own) for name, own in _grouped(rows, lambda r: r.campaign)]
     days = [_day(day, own) for day, own in _grouped(rows, lambda r: r.day)]

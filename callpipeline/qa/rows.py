@@ -17,8 +17,10 @@ from callpipeline.model import (
     AudioInfo,
     CallMetadata,
     CallMetrics,
+    Chapters,
     Detection,
     Detections,
+    Gap,
     Record,
     Role,
     SpeakerTurns,
@@ -55,7 +57,8 @@ class CallRow(Record):
     """One line. ``None`` and "" mean that nobody said or that the stage is missing, never "no".
 
     ``status``: ``ok`` all verdicts are there; ``partial`` some are, something failed; ``error`` no verdict
-    could be drawn; ``pending`` nothing failed, but the recording has not been judged yet.
+    could be drawn; ``pending`` nothing failed, but the recording has not been judged yet. Of a ``hearing`` no
+    verdicts are drawn, and no agent's figures count it: its transcript decides.
     """
 
     key: str
@@ -86,6 +89,18 @@ class CallRow(Record):
     """The text comes from the offline demo engine."""
     file_name: str = ""
     file_path: str = ""
+    hearing: bool = False
+    title: str = ""
+    committee: str = ""
+    chapters: int | None = None
+    """Chapters of a hearing, ``None`` while nobody counted them."""
+    gaps: tuple[Gap, ...] = ()
+    """What is missing of a hearing's transcript."""
+
+    @property
+    def missing(self) -> float:
+        """Seconds of which the transcript is missing."""
+        return sum(gap.end - gap.start for gap in self.gaps)
 
     def verdict(self, name: str) -> Verdict | None:
         """Return the verdict of a detection, ``None`` while there is none."""
@@ -128,6 +143,9 @@ def call_row(
     metrics: CallMetrics | None = None,
     turns: SpeakerTurns | None = None,
     failures: Sequence[StageFailure] = (),
+    hearing: bool = False,
+    chapters: Chapters | None = None,
+    gaps: Sequence[Gap] = (),
 ) -> CallRow:
     """Build the line of one recording from what its stages stored; any of them may be missing.
 
@@ -141,6 +159,9 @@ def call_row(
         metrics: Figures of the call.
         turns: The conversation.
         failures: Stages that failed and have not succeeded since.
+        hearing: Whether it is a hearing, of which no verdicts are drawn.
+        chapters: Chapters of a hearing.
+        gaps: What is missing of a hearing's transcript.
     """
     verdicts = detections.detections if detections else {}
     opening = Opening(turns) if turns else None
@@ -152,7 +173,7 @@ def call_row(
     )
     return CallRow(
         key=key,
-        status=_status(verdicts, failures),
+        status=_status_of_hearing(turns, failures) if hearing else _status(verdicts, failures),
         errors=_errors(verdicts, failures),
         agent=_clean(metadata.agent),
         phone=_clean(metadata.phone),
@@ -174,6 +195,11 @@ def call_row(
         demo=bool(turns and turns.turns and turns.demo),
         file_name=file_name,
         file_path=file_path,
+        hearing=hearing,
+        title=_clean(metadata.title),
+        committee=_clean(metadata.committee),
+        chapters=len(chapters.chapters) if chapters else None,
+        gaps=tuple(gaps),
     )
 
 
@@ -204,6 +230,12 @@ def _status(verdicts: dict[str, Detection], failures: Sequence[StageFailure]) ->
     if len(errored) == len(verdicts):
         return "error"
     return "partial" if errored or failures else "ok"
+
+
+def _status_of_hearing(turns: SpeakerTurns | None, failures: Sequence[StageFailure]) -> Status:
+    if turns is None:
+        return "error" if failures else "pending"
+    return "partial" if failures else "ok"
 
 
 def _errors(verdicts: dict[str, Detection], failures: Sequence[StageFailure]) -> tuple[RowError, ...]:

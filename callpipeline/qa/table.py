@@ -74,15 +74,16 @@ def transcription(row: CallRow) -> str:
 
 
 def status(row: CallRow) -> str:
-    """Return the status with what failed."""
+    """Return the status with what failed; it says of a hearing that it is one."""
     failed = "; ".join(f"{e.where}: {e.error_class}: {e.message}" for e in row.errors)
-    return f"{row.status} - {failed}" if failed else row.status
+    parts = ("hearing" if row.hearing else "", row.status, failed)
+    return " - ".join(part for part in parts if part)
 
 
 def _verdict(name: str) -> Callable[[CallRow], str]:
     def cell(row: CallRow) -> str:
         text = verdict_text(row.detections.get(name))
-        return text or ("Error" if row.status == "error" else "")
+        return text or ("Error" if row.status == "error" and not row.hearing else "")
 
     return cell
 

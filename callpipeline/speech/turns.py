@@ -34,7 +34,7 @@ def speaker_turns(
     Roles come from ``channel_roles``, from labels that name one ("agent"), from the diarization; what these
     leave open is inferred from the text, and ``role_confidence`` says how sure that is.
     """
-    grouped = _grouped(spoken_words(transcript, diarization))
+    grouped = turn_words(transcript, diarization)
     known = _known_roles(transcript, diarization, channel_roles or {})
     said = [Said(words[0].speaker, " ".join(w.text for w in words)) for words in grouped]
     roles, confidence = infer_roles(said, {name: role for name, (role, _) in known.items()})
@@ -47,6 +47,11 @@ def speaker_turns(
         demo=transcript.demo,
         notes=tuple(dict.fromkeys((*transcript.notes, *diarization.notes))),
     )
+
+
+def turn_words(transcript: Transcript, diarization: Diarization) -> list[list[Spoken]]:
+    """Return the words of each turn of ``speaker_turns``, with their times; a turn's index is its place here."""
+    return _grouped(spoken_words(transcript, diarization))
 
 
 def _turn(index: int, words: Sequence[Spoken], roles: Mapping[str, Role]) -> Turn:

@@ -10,15 +10,23 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from callpipeline.failures import NotConfigured
 
 BUSY_SECONDS = 30.0
 """How long a transaction waits for those of others before it fails."""
+
+
+class Column(NamedTuple):
+    """A column that tables of older versions lack; ``kind`` is its type, with a default for their rows."""
+
+    table: str
+    name: str
+    kind: str
 
 
 class SqliteFile:
@@ -31,6 +39,7 @@ class SqliteFile:
         schema: statements that make the tables, run when the file's version is lower: ``CREATE ... IF NOT
             EXISTS``, so that a higher version may add tables to an older file.
         version: of the schema, kept in the file.
+        added: columns that tables of lower versions may lack.
         synchronous: what a power cut may take back: nothing (``FULL``), the last commits (``NORMAL``),
             anything (``OFF``). A killed process never loses what it committed.
         if_damaged: what the user is told to do with a file that is damaged.
@@ -45,12 +54,14 @@ class SqliteFile:
         schema: str,
         *,
         version: int = 1,
+        added: Sequence[Column] = (),
         synchronous: Literal["FULL", "NORMAL", "OFF"] = "FULL",
         if_damaged: str = "Move it away.",
     ) -> None:
         self.path = path
         self._schema = schema
         self._version = version
+        self._added = added
         self._synchronous = synchronous
         self._if_damaged = if_damaged
         self._mutex = threading.RLock()
@@ -125,6 +136,8 @@ class SqliteFile:
         if version < self._version:
             for statement in filter(str.strip, self._schema.split(";")):
                 connection.execute(statement)
+            for column in self._added:
+                _add(connection, column)
             connection.execute(f"PRAGMA user_version = {self._version}")
         connection.execute("COMMIT")
         if version > self._version:
@@ -146,6 +159,13 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             time.sleep(0.02)
         else:
             return
+
+
+def _add(connection: sqlite3.Connection, column: Column) -> None:
+    """Add a column unless it is there."""
+    known = connection.execute("SELECT name FROM pragma_table_info(?)", (column.table,))
+    if (column.name,) not in known.fetchall():
+        connection.execute(f"ALTER TABLE {column.table} ADD COLUMN {column.name} {column.kind}")
 
 
 def _version(connection: sqlite3.Connection) -> int:

@@ -21,6 +21,8 @@ from typing import BinaryIO
 _TEMPORARY = re.compile(r"^\..*\.(?P<pid>\d+)\.(?P<place>[0-9a-f]{6})[0-9a-f]{8}\.tmp(?:\.wal)?$", re.DOTALL)
 _LONGEST_NAME = 180
 """Bytes of the final name that go into the temporary one: file systems allow 255 for all of it."""
+_CLOCKS_APART = 5.0
+"""Seconds by which the start of a process and the time of its file may seem to be the wrong way round."""
 
 
 @contextmanager
@@ -83,9 +85,10 @@ def write_text(path: Path, text: str) -> None:
 def sweep_temporaries(root: Path, older_than_s: float, *, dry_run: bool = False) -> list[Path]:
     """Remove temporary files below ``root`` that nobody writes any more, and return them.
 
-    Nobody: the writing process is dead (judged only where it ran on this machine and in this process
-    namespace, so that containers that share a volume leave each other alone), or the file has not been
-    written to for ``older_than_s`` seconds.
+    Nobody: the writing process is dead. That is judged only where it ran on this machine and in this process
+    namespace, so that containers that share a volume leave each other alone; what comes from elsewhere counts when
+    it has not been written to for ``older_than_s`` seconds. The files of a living process are never touched: a
+    chunk of audio may wait for hours until it is sent.
     """
     found = [p for p in _temporaries(root) if _abandoned(p, older_than_s)]
     if not dry_run:
@@ -127,19 +130,34 @@ def _temporaries(root: Path) -> Iterator[Path]:
 
 def _abandoned(path: Path, older_than_s: float) -> bool:
     match = _TEMPORARY.match(path.name)
-    if match and match["place"] == _place() and not _alive(int(match["pid"])):
-        return True
     try:
-        return time.time() - path.stat().st_mtime > older_than_s
+        written = path.stat().st_mtime
     except OSError:
         return False
+    if match and match["place"] == _place():
+        return not _lives(int(match["pid"]), since=written)
+    return time.time() - written > older_than_s
 
 
-def _alive(pid: int) -> bool:
+def _lives(pid: int, *, since: float) -> bool:
+    """Tell whether the process ``pid`` of the time ``since`` still runs, and not a later one with its number."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except (PermissionError, OverflowError):
-        return True
-    return True
+        pass
+    began = _began(pid)
+    return began is None or began <= since + _CLOCKS_APART
+
+
+def _began(pid: int) -> float | None:
+    """Return when a process began (Unix seconds), ``None`` where the system has no /proc that tells."""
+    try:
+        ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        booted = next(
+            line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime ")
+        )
+        return int(booted.split()[1]) + int(ticks) / os.sysconf("SC_CLK_TCK")
+    except (OSError, IndexError, StopIteration, ValueError):
+        return None

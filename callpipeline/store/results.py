@@ -21,7 +21,7 @@ from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from callpipeline.failures import UsageError
+from callpipeline.failures import UsageError, problems
 from callpipeline.model import StageFailure
 from callpipeline.store import files, locks
 
@@ -37,8 +37,8 @@ _FAILURE = ".failure.json"
 LOCKS = ".locks"
 
 ASSETS = (
-    *("raw_audio", "speech_activity", "transcripts", "diarization"),
-    *("speaker_turns", "detections", "call_metrics"),
+    *("raw_audio", "speech_activity", "audio_chunks", "transcripts", "diarization"),
+    *("speaker_turns", "detections", "call_metrics", "chapters"),
 )
 """The assets that have a result file for each recording."""
 
@@ -127,7 +127,7 @@ class ResultStore:
         try:
             value = kind.model_validate_json(value_json)
         except ValidationError as error:
-            log.warning("%s is from another version and counts as absent: %s", path, error.errors()[:1])
+            log.warning("%s is from another version and counts as absent: %s", path, problems(error))
             return None
         return Stored(**dict(header), value=value, path=path)
 

@@ -14,6 +14,9 @@ from callpipeline.intake.catalog import Catalog
 from callpipeline.store import files, locks
 from callpipeline.store.results import ASSETS, LOCKS
 
+PROGRESS = "progress"
+"""Below the store: how far long recordings have come that are being transcribed."""
+
 _DAY = 86_400.0
 
 
@@ -22,7 +25,7 @@ class SweepReport:
     """What was found. All of it was removed unless ``dry_run``; ``orphans`` only when asked for.
 
     Attributes:
-        temporaries: half-written files of writers that are gone.
+        temporaries: half-written files of writers that are gone, audio that they were sending, and how far they were.
         locks: lock files that nobody holds.
         corrupt: damaged results that were moved aside long ago.
         orphans: results, failures and originals whose recording the catalogue does not know.
@@ -60,7 +63,10 @@ def sweep(
             "The catalogue knows no recordings, so every result would count as an orphan.",
             hint="Scan the folders of your recordings first.",
         )
-    temporaries = files.sweep_temporaries(root, temporaries_after_s, dry_run=True)
+    temporaries = [
+        *files.sweep_temporaries(root, temporaries_after_s, dry_run=True),
+        *_progress_of_nobody(root),
+    ]
     free_locks = [path for path in sorted(root.glob(f"{LOCKS}/*.lock")) if not locks.is_held(path)]
     old = time.time() - corrupt_after_days * _DAY
     corrupt = [path for path in sorted(root.glob("*/*.corrupt")) if _mtime(path) < old]
@@ -81,6 +87,13 @@ def sweep(
         bytes=size,
         dry_run=dry_run,
     )
+
+
+def _progress_of_nobody(root: Path) -> Iterator[Path]:
+    """Yield what tells how far a recording has come that nobody works on any more."""
+    for path in sorted(root.glob(f"{PROGRESS}/[!.]*.json")):
+        if not locks.is_held(root / LOCKS / f"{path.stem}.lock"):
+            yield path
 
 
 def _orphans(root: Path, keys: set[str]) -> Iterator[Path]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SCHEMA_VERSION = "3"
+SCHEMA_VERSION = "4"
 """Another version of the file is thrown away and built anew."""
 
 _REGION = 'STRUCT("start" DOUBLE, "end" DOUBLE)'
@@ -39,7 +39,8 @@ _SEGMENT = (
     'STRUCT("start" DOUBLE, "end" DOUBLE, "text" VARCHAR, channel INTEGER, speaker VARCHAR,'
     ' confidence DOUBLE, words STRUCT("text" VARCHAR, "start" DOUBLE, "end" DOUBLE, confidence DOUBLE)[])'
 )
-_TRANSCRIPT = f"STRUCT(engine VARCHAR, demo BOOLEAN, segments {_SEGMENT}[])"
+_GAP = 'STRUCT("start" DOUBLE, "end" DOUBLE, error_class VARCHAR, message VARCHAR, chunk INTEGER)'
+_TRANSCRIPT = f"STRUCT(engine VARCHAR, demo BOOLEAN, segments {_SEGMENT}[], gaps {_GAP}[])"
 _SEGMENTS = (
     "SELECT key, value.engine AS engine, value.demo AS demo, unnest(value.segments) AS s,"
     " generate_subscripts(value.segments, 1) - 1 AS segment FROM docs"
@@ -141,6 +142,24 @@ TABLES = (
         " interruptions INTEGER, loudness_db DOUBLE, sentiment DOUBLE, sentiment_by_quarter DOUBLE[]",
         select="SELECT key, unnest(s) FROM (SELECT key, unnest(value.speakers) AS s FROM docs)",
     ),
+    Table(
+        name="chapters",
+        asset="chapters",
+        value='STRUCT(chapters STRUCT("start" DOUBLE, "end" DOUBLE, title VARCHAR, turn INTEGER,'
+        " announced BOOLEAN)[])",
+        columns='key VARCHAR, chapter INTEGER, "start" DOUBLE, "end" DOUBLE, title VARCHAR, turn INTEGER,'
+        " announced BOOLEAN",
+        select='SELECT key, chapter, c."start", c."end", c.title, c.turn, c.announced FROM'
+        " (SELECT key, unnest(value.chapters) AS c,"
+        " generate_subscripts(value.chapters, 1) - 1 AS chapter FROM docs)",
+    ),
+    Table(
+        name="gaps",
+        asset="transcripts",
+        value=_TRANSCRIPT,
+        columns='key VARCHAR, "start" DOUBLE, "end" DOUBLE, error_class VARCHAR, message VARCHAR, chunk INTEGER',
+        select="SELECT key, unnest(g) FROM (SELECT key, unnest(value.gaps) AS g FROM docs)",
+    ),
 )
 
 CATALOG_COLUMNS = (
@@ -171,9 +190,12 @@ CALL_MARK_COLUMNS = "request_hash VARCHAR, mark VARCHAR"
 
 RECORDINGS = """
 CREATE OR REPLACE VIEW recordings AS
-SELECT c.*, a.duration, a.channels, a.sample_rate, a.codec, a.bytes, f.flag, f.flag_reasons
+SELECT c.*, a.duration, a.channels, a.sample_rate, a.codec, a.bytes, f.flag, f.flag_reasons,
+    COALESCE(lower(trim(c.profile)) = 'hearing', false) OR h.key IS NOT NULL AS hearing
 FROM catalog c LEFT JOIN audio a USING (key) LEFT JOIN flags f USING (key)
+    LEFT JOIN (SELECT DISTINCT key FROM chapters) h USING (key)
 """
+"""A hearing says so, or is so long that it got chapters."""
 
 _VERDICTS = """
 SELECT key,
@@ -201,11 +223,14 @@ FROM (
         count(*) FILTER (v.rebuttal = 'attempted') AS rebuttals_attempted,
         round(avg(v.intro_score), 1) AS intro_score,
         COALESCE(sum(r.duration), 0) AS seconds
-    FROM recordings r LEFT JOIN ({_VERDICTS}) v USING (key) GROUP BY 1
+    FROM recordings r LEFT JOIN ({_VERDICTS}) v USING (key) WHERE NOT r.hearing GROUP BY 1
 )
 ORDER BY flagged DESC, calls DESC, agent
 """
-"""Per agent: flagged for rebuttals only where one was owed in 5 calls or more and tried in fewer than 2."""
+"""Per agent, over calls (hearings are none).
+
+Flagged for rebuttals only where one was owed in 5 calls or more and tried in fewer than 2.
+"""
 
 CAMPAIGN_REACH = """
 CREATE OR REPLACE VIEW campaign_reach AS
@@ -219,7 +244,7 @@ FROM (
         count(*) FILTER (disposition IN ('dead call', 'unknown', 'voicemail')) AS not_reached
     FROM (
         SELECT campaign, regexp_replace(lower(trim(disposition)), '\\s+', ' ', 'g') AS disposition
-        FROM recordings
+        FROM recordings WHERE NOT hearing
     )
     GROUP BY 1
 )

@@ -52,6 +52,19 @@ def test_a_refused_key_is_no_set_up_and_is_not_shown(
     assert "not-the-key" not in CliRunner().invoke(app, ["doctor", "--settings"]).stdout
 
 
+def test_a_password_in_an_address_is_not_shown(
+    provider: AssemblyAISimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASSEMBLYAI_BASE_URL", provider.base_url.replace("://", "://me:s3cret@"))
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://me:s3cret@10.0.0.7:8000/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", "any")
+    shown = _doctor("--settings")[1]
+    assert shown["settings"]["OPENAI_BASE_URL"] == "http://10.0.0.7:8000/v1"
+    assert f"cloud, {provider.base_url}:" in shown["transcription: assemblyai (used)"]["detail"]
+    assert "s3cret" not in json.dumps(shown)
+    assert "s3cret" not in CliRunner().invoke(app, ["doctor", "--settings"]).output
+
+
 def test_a_provider_that_does_not_answer_is_said(provider: AssemblyAISimulator) -> None:
     provider.faults.rate("list/reset=1")
     status, shown = _doctor()

@@ -148,6 +148,79 @@ def test_a_refused_key_keeps_all_from_being_sent(
     assert "not-the-key" not in json.dumps(told)
 
 
+def test_a_refused_key_is_said_once_and_not_for_each_recording(
+    calls: Calls, provider: AssemblyAISimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASSEMBLYAI_API_KEY", "not-the-key")
+    folder = calls(3)
+    assert _run(folder, "--dry-run").stdout.count("Check the API key") == 1
+    _, told = _dry_run(folder)
+    assert [row["reasons"] for row in told["recordings"]] == [[], [], []]
+
+
+def test_a_refused_key_ends_a_run_before_it_begins(
+    calls: Calls, provider: AssemblyAISimulator, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASSEMBLYAI_API_KEY", "not-the-key")
+    folder = calls(2)
+    done = _run(folder)
+    assert done.exit_code == 2
+    [line] = done.stderr.strip().splitlines()
+    assert line.startswith("nothing was sent to assemblyai: AssemblyAI answered 401")
+    assert "Check the API key" in line
+    assert done.stdout == ""
+    assert not (settings.store / "raw_audio").exists()
+    assert provider.stats.routes["list"].requests == 1
+
+    monkeypatch.setenv("ASSEMBLYAI_API_KEY", provider.api_key)
+    done = _run(folder)
+    assert done.exit_code == 0, done.output
+    assert provider.stats.paid.calls == 2
+
+
+def test_a_run_that_sends_nothing_needs_no_key(
+    tmp_path: Path, provider: AssemblyAISimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASSEMBLYAI_API_KEY", "not-the-key")
+    turn = {"speaker": "agent", "start": 0.5, "end": 6.0, "text": "Hi, this is Dana."}
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "Dana _ 555-0100.json").write_text(json.dumps({"duration_s": 30.0, "turns": [turn]}))
+    done = _run(tmp_path / "in")
+    assert done.exit_code == 0, done.output
+    assert not provider.stats.routes
+
+
+def test_a_provider_that_is_away_for_a_moment_does_not_keep_a_run_from_its_local_work(
+    calls: Calls, provider: AssemblyAISimulator
+) -> None:
+    provider.faults.script("list", *["reset"] * 4)  # once, and its retries
+    done = _run(calls(1))
+    assert "assemblyai does not answer now" in done.stderr
+    assert done.exit_code == 0, done.output
+    assert provider.stats.paid.calls == 1
+
+
+def test_a_closed_pool_is_said_before_everything_waits_for_it(
+    calls: Calls, provider: AssemblyAISimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CALLPIPELINE_ASSEMBLYAI_SLOTS", "0")
+    monkeypatch.setenv("CALLPIPELINE_RUN_DEADLINE", "0.5")
+    done = _run(calls(1))
+    said = "the pool assemblyai is at 0: nothing will be sent until it is raised"
+    assert f"{said} (dagster instance concurrency set assemblyai N)" in done.stderr
+    assert done.exit_code == 1
+
+
+def test_a_password_in_the_address_is_not_shown(
+    calls: Calls, provider: AssemblyAISimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASSEMBLYAI_BASE_URL", "http://me:s3cret@127.0.0.1:9")
+    folder = calls(1)
+    for options in ((), ("--dry-run",), ("--dry-run", "--json")):
+        assert "s3cret" not in _run(folder, *options).output
+    assert "audio goes to assemblyai (http://127.0.0.1:9)" in _run(folder).stderr
+
+
 def test_the_pools_size_is_what_counts(
     calls: Calls, provider: AssemblyAISimulator, settings: Settings
 ) -> None:

@@ -14,9 +14,13 @@ from callpipeline.defs.launch import Launched, open_instance, process
 from callpipeline.defs.resources import Outcome, PipelineResource
 from callpipeline.intake.scan import scan
 from callpipeline.pipeline.outcomes import StageOutcome
+from callpipeline.pipeline.stages import ASSETS
 from callpipeline.pipeline.workbench import Workbench
 from callpipeline.settings import Settings
 from callpipeline.speech.engines.base import Transcriber
+
+OF_A_CALL = tuple(asset for asset in ASSETS if asset not in ("audio_chunks", "chapters"))
+"""A call is short enough to be sent at once, and has no chapters."""
 
 
 @dataclass

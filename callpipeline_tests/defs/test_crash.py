@@ -11,8 +11,8 @@ from pathlib import Path
 
 import duckdb
 
-from callpipeline.pipeline.stages import ASSETS
 from callpipeline.settings import Settings
+from callpipeline_tests.defs.conftest import OF_A_CALL
 
 Calls = Callable[[int], Path]
 
@@ -33,12 +33,12 @@ def test_the_next_run_goes_on_where_a_killed_one_stopped(calls: Calls, settings:
         assert killed.poll() is None
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
-    kept = {path: path.stat().st_mtime_ns for asset in ASSETS for path in _results(settings, asset)}
+    kept = {path: path.stat().st_mtime_ns for asset in OF_A_CALL for path in _results(settings, asset)}
     output, errors = _start(folder).communicate()
     result = json.loads(output)
     assert result["failed"] == 0, errors
     assert {row["status"] for row in result["recordings"]} == {"ok"}
-    for asset in ASSETS:
+    for asset in OF_A_CALL:
         assert len(_results(settings, asset)) == 12
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert not list(settings.store.rglob("*.tmp"))
@@ -49,7 +49,7 @@ def test_two_runs_at_once_share_the_work(calls: Calls, settings: Settings) -> No
     runs = [_start(folder), _start(folder)]
     outputs = [run.communicate() for run in runs]
     assert [run.returncode for run in runs] == [0, 0], [errors[-2000:] for _, errors in outputs]
-    for asset in ASSETS:
+    for asset in OF_A_CALL:
         assert len(_results(settings, asset)) == 8
     with duckdb.connect(str(settings.store / "warehouse.duckdb"), read_only=True) as warehouse:
         assert warehouse.execute("SELECT count(*) FROM recordings").fetchall() == [(8,)]

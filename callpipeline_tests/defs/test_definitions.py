@@ -23,11 +23,13 @@ ROOT = Path(__file__).resolve().parents[2]
 GRAPH = {
     "raw_audio": ("audio", []),
     "speech_activity": ("audio", ["raw_audio"]),
-    "transcripts": ("speech", ["raw_audio", "speech_activity"]),
+    "audio_chunks": ("audio", ["raw_audio", "speech_activity"]),
+    "transcripts": ("speech", ["raw_audio", "speech_activity", "audio_chunks"]),
     "diarization": ("speech", ["raw_audio", "speech_activity"]),
     "speaker_turns": ("speech", ["diarization", "transcripts"]),
     "detections": ("qa", ["diarization", "speaker_turns", "speech_activity"]),
     "call_metrics": ("qa", ["raw_audio", "speaker_turns", "speech_activity"]),
+    "chapters": ("speech", ["raw_audio", "speaker_turns"]),
     "warehouse": ("results", list(ASSETS)),
     "qa_report": ("results", ["raw_audio", "speaker_turns", "detections", "call_metrics"]),
 }

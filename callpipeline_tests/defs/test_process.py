@@ -17,9 +17,8 @@ from callpipeline.definitions import build_defs
 from callpipeline.defs.jobs import PROCESS
 from callpipeline.failures import EngineFailed
 from callpipeline.model import Transcript
-from callpipeline.pipeline.stages import ASSETS
 from callpipeline.speech.engines.base import SpeechJob
-from callpipeline_tests.defs.conftest import House
+from callpipeline_tests.defs.conftest import OF_A_CALL, House
 
 Calls = Callable[[int], Path]
 
@@ -40,7 +39,7 @@ def test_every_recording_materializes_every_asset_in_one_run(house: House, calls
     keys = house.take_in(calls(3))
     runs = house.process(keys)
     assert [run.success for run in runs] == [True]
-    for asset in ASSETS:
+    for asset in OF_A_CALL:
         assert house.materialized(asset) == set(keys)
 
 
@@ -53,7 +52,7 @@ def test_a_failed_recording_stays_unmaterialized_while_its_neighbours_finish(
     [damaged] = [key for key in keys if _source_name(house, key) == "damaged.mp3"]
     [run] = house.process(keys)
     assert not run.success
-    for asset in ASSETS:
+    for asset in OF_A_CALL:
         assert house.materialized(asset) == set(keys) - {damaged}
     [failure] = [
         entry.get_dagster_event()
@@ -94,7 +93,9 @@ def test_running_again_after_a_failure_does_only_what_failed(house: House, calls
 def test_a_subset_of_assets_reads_the_others_from_the_store(house: House, calls: Calls) -> None:
     keys = house.take_in(calls(2))
     house.process(keys)
-    before = {asset: house.instance.get_latest_materialization_event(dg.AssetKey(asset)) for asset in ASSETS}
+    before = {
+        asset: house.instance.get_latest_materialization_event(dg.AssetKey(asset)) for asset in OF_A_CALL
+    }
     job = build_defs({"pipeline": house.resource}).resolve_job_def(PROCESS)
     result = job.execute_in_process(
         instance=house.instance, partition_key=keys[0], asset_selection=[dg.AssetKey("detections")]
@@ -102,7 +103,7 @@ def test_a_subset_of_assets_reads_the_others_from_the_store(house: House, calls:
     assert result.success
     changed = {
         asset
-        for asset in ASSETS
+        for asset in OF_A_CALL
         if house.instance.get_latest_materialization_event(dg.AssetKey(asset)).timestamp
         != before[asset].timestamp
     }
@@ -147,7 +148,7 @@ def test_an_unchanged_recording_is_reused_not_redone(house: House, calls: Calls)
     house.process(keys)
     house.process(keys)
     assert house.stages("done") == set()
-    assert house.stages("reused") == {(key, asset) for key in keys for asset in ASSETS}
+    assert house.stages("reused") == {(key, asset) for key in keys for asset in OF_A_CALL}
 
 
 def test_a_changed_threshold_redoes_only_what_is_below_it(house: House, calls: Calls) -> None:
@@ -189,12 +190,33 @@ def test_checks_are_reported_for_each_recording(house: House, calls: Calls) -> N
     }
 
 
+def test_a_call_has_no_event_of_what_only_hearings_have(house: House, calls: Calls) -> None:
+    keys = house.take_in(calls(2))
+    [run] = house.process(keys)
+    made = house.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+    found = [entry.get_dagster_event() for entry in made]
+    assert sorted((event.partition, event.asset_key.to_user_string()) for event in found) == sorted(
+        (key, asset) for key in keys for asset in OF_A_CALL
+    )
+
+
+def test_a_hearing_has_chapters_and_no_verdicts(house: House, calls: Calls) -> None:
+    house.settings = house.settings.model_copy(update={"hearing_from": 1.0})
+    keys = house.take_in(calls(1))
+    [run] = house.process(keys)
+    assert run.success
+    assert house.materialized("chapters") == house.materialized("call_metrics") == set(keys)
+    assert house.materialized("detections") == house.materialized("audio_chunks") == set()
+    house.process(keys)
+    assert house.stages("done") == set()
+
+
 def test_what_is_up_to_date_is_not_shown_as_out_of_date(house: House, calls: Calls) -> None:
     keys = house.take_in(calls(1))
     house.process(keys)
     graph = build_defs().resolve_asset_graph()
     resolver = CachingStaleStatusResolver(house.instance, graph, LoadingContextForTest(house.instance))
-    for asset in ASSETS:
+    for asset in OF_A_CALL:
         assert resolver.get_status(dg.AssetKey(asset), keys[0]).value == "FRESH"
 
 

@@ -55,6 +55,26 @@ def test_the_message_says_who_answered_what() -> None:
     assert str(failure) == "openai answered 500: The server had an error."
 
 
+@pytest.mark.parametrize(
+    "body",
+    ['{"text": "I have insufficient funds', b"an invalid api key", {"error": {"message": "my funds"}}, None],
+)
+def test_of_an_answer_that_ought_to_be_a_success_only_the_size_is_told(body: Any) -> None:
+    failure = failure_of("openai", 200, body, {"Content-Type": "application/json; charset=utf-8"})
+    assert failure.error_class == "api"
+    assert "bytes of application/json." in str(failure)
+    assert "funds" not in str(failure)
+    assert "key" not in str(failure)
+
+
+def test_what_a_server_sends_back_of_a_request_is_not_told() -> None:
+    complaint = {"loc": ["body", "prompt"], "msg": "String is too long", "input": "my card is 5558675309"}
+    failure = failure_of("openai", 422, {"detail": [complaint]})
+    assert str(failure) == "openai answered 422: String is too long."
+    assert "5558675309" not in str(failure_of("openai", 500, {"text": "my card is 5558675309"}))
+    assert str(failure_of("openai", 404, {"detail": "Not Found"})) == "openai answered 404: Not Found."
+
+
 def test_a_long_page_of_html_is_cut() -> None:
     assert len(str(failure_of("openai", 502, "<p>" * 5000))) < 400
 

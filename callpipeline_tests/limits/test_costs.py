@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from callpipeline.failures import BudgetExceeded, NotConfigured
-from callpipeline.limits.costs import Budgets, Costs, Grouping, Prices
+from callpipeline.limits.costs import Budgets, Costs, Grouping, Prices, over
 from callpipeline.limits.ledger import Ledger, open_ledger
 from callpipeline_tests.limits.conftest import Spawn
 
@@ -54,6 +54,22 @@ def test_a_broken_price_file_is_told(tmp_path: Path) -> None:
     file.write_text('[[price]]\nprovider = "x"\nmodel = "y"\nper_hour = 3\n')
     with pytest.raises(NotConfigured, match=r"prices\.toml is not a table of prices"):
         Prices.load(file)
+
+
+@pytest.mark.parametrize(
+    ("budget", "spent", "cost", "shown"),
+    [
+        (0.0015, 0.0, 0.00151, ("0.00150", "0.00000", "0.00151")),
+        (0.5, 0.5, 0.00012, ("0.50", "0.50", "0.00012")),
+        (10.0, 9.999, 0.004, ("10.00", "10.00", "0.0040")),
+        (2.0, 1.0, 1.00004, ("2.00000", "1.00000", "1.00004")),
+        (0.0, 0.0, 0.25, ("0.00", "0.00", "0.25")),
+    ],
+)
+def test_figures_over_a_budget_show_that_they_are(
+    budget: float, spent: float, cost: float, shown: tuple[str, str, str]
+) -> None:
+    assert over(budget, spent, cost) == shown
 
 
 def test_a_budget_of_a_run_counts_only_that_run(ledger: Ledger) -> None:

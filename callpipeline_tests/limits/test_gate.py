@@ -16,6 +16,8 @@ from callpipeline.failures import (
     RateLimited,
 )
 from callpipeline.limits.gate import Answer, CallRequest
+from callpipeline.limits.ledger import Reuse
+from callpipeline.limits.ledger_rows import Order, Usage, request_hash
 from callpipeline.limits.retry import RetryPolicy
 from callpipeline.limits.supplies import Supplies, open_supplies
 from callpipeline.settings import Settings
@@ -58,6 +60,15 @@ async def test_a_call_that_fails_and_then_works_gives_its_answer_and_is_counted(
     stats = supplies.gate.stats[POOL]
     assert (stats.calls, stats.retries, dict(stats.outcomes)) == (1, 1, {"ok": 1})
     assert (stats.waiting, stats.in_flight) == (0, 0)
+
+
+async def test_a_retry_is_told_under_the_name_that_people_know(
+    supplies: Supplies, caplog: pytest.LogCaptureFixture
+) -> None:
+    request = CallRequest("f" * 64, recording="0a1b2c", name="Dana Fox.mp3", purpose="chunk 3/7")
+    await supplies.gate.call("openai", POOL, request, answers(NetworkFailed("reset"), "text"))
+    assert "openai_audio Dana Fox.mp3 (chunk 3/7): reset; trying again" in caplog.text
+    assert "0a1b2c" not in caplog.text
 
 
 async def test_a_permanent_failure_is_sent_once(supplies: Supplies) -> None:
@@ -108,6 +119,81 @@ async def test_a_deadline_covers_the_waits_and_frees_everything(supplies: Suppli
             await supplies.gate.call("openai", POOL, request, answers("late"))
     assert (await supplies.gate.call("openai", POOL, CallRequest(), answers("next"))).value == "next"
     assert dict(supplies.gate.stats[POOL].outcomes) == {"deadline": 1, "ok": 1}
+
+
+async def test_a_deadline_does_not_interrupt_what_is_paid_once_it_is_lost(supplies: Supplies) -> None:
+    async def slow() -> Answer[str]:
+        await asyncio.sleep(0.2)
+        return Answer("text")
+
+    request = CallRequest(one_shot=True, deadline=time.monotonic() + 0.1)
+    assert (await supplies.gate.call("openai", POOL, request, slow)).value == "text"
+
+    failing = answers(NetworkFailed("reset"), "never")
+
+    async def slow_and_lost() -> Answer[str]:
+        await asyncio.sleep(0.2)
+        return await failing()
+
+    request = CallRequest(one_shot=True, deadline=time.monotonic() + 0.1)
+    with pytest.raises(DeadlineExceeded):
+        await supplies.gate.call("openai", POOL, request, slow_and_lost)
+    assert (await failing()).value == "never"
+
+
+async def test_a_cancelled_one_shot_call_may_end_and_what_is_done_with_its_answer_is_done(
+    supplies: Supplies,
+) -> None:
+    answered, order = asyncio.Event(), Order(request_hash(a=1), "openai", POOL, "m")
+
+    async def send() -> Answer[str]:
+        await answered.wait()
+        return Answer("text")
+
+    async def buy() -> None:
+        async with supplies.ledger.claim(order) as claim:
+            await claim.sending()
+            request = CallRequest(order.request_hash, cost_estimate=0.01, one_shot=True)
+            answer = await supplies.gate.call("openai", POOL, request, send)
+            await claim.finish(answer.value, Usage(cost=0.01))
+        raise AssertionError("the cancellation is forgotten")
+
+    buying = asyncio.create_task(buy())
+    while not supplies.gate.stats[POOL].in_flight:
+        await asyncio.sleep(0.005)
+    buying.cancel()
+    await asyncio.sleep(0.02)
+    assert not buying.done()
+    answered.set()
+    with pytest.raises(asyncio.CancelledError):
+        await buying
+    async with supplies.ledger.claim(order) as claim:
+        assert isinstance(claim.decision, Reuse)
+    assert supplies.costs.totals().settled == 0.01
+    assert supplies.gate.stats[POOL].in_flight == 0
+
+
+async def test_a_cancelled_one_shot_call_that_does_not_end_is_let_go(
+    supplies: Supplies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callpipeline.limits.gate.LAST_SECONDS", 0.05)
+    let_go = asyncio.Event()
+
+    async def never() -> Answer[str]:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            let_go.set()
+        return Answer("")
+
+    call = asyncio.create_task(supplies.gate.call("openai", POOL, CallRequest(one_shot=True), never))
+    while not supplies.gate.stats[POOL].in_flight:
+        await asyncio.sleep(0.005)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert let_go.is_set()
+    assert supplies.gate.stats[POOL].in_flight == 0
 
 
 async def test_cancelled_calls_leave_nothing_behind(supplies: Supplies) -> None:

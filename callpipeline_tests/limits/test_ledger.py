@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import subprocess
 import threading
 import time
@@ -10,9 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from callpipeline.failures import BadRequest, CorruptChunk, NetworkFailed, UsageError
-from callpipeline.limits.costs import Costs, Grouping
-from callpipeline.limits.ledger import Ledger, Resume, Reuse, Send, open_ledger
+from callpipeline.failures import (
+    CorruptChunk,
+    NetworkFailed,
+    UsageError,
+)
+from callpipeline.limits import ledger_rows
+from callpipeline.limits.costs import SCHEMA, Costs, Grouping
+from callpipeline.limits.database import open_database
+from callpipeline.limits.ledger import FILE, Ledger, Resume, Reuse, Send, open_ledger
 from callpipeline.limits.ledger_rows import CallState, Order, Usage, idempotency_key, request_hash
 from callpipeline_tests.limits import jobs
 from callpipeline_tests.limits.conftest import Spawn, wait_until
@@ -125,25 +132,6 @@ async def test_force_paid_buys_again_and_both_are_charged(ledger: Ledger) -> Non
     assert [(share.name, share.total) for share in costs.by(Grouping.RECORDING)] == [("rec", 0.02)]
 
 
-async def test_a_refused_request_is_closed_and_not_charged(ledger: Ledger) -> None:
-    costs = Costs(ledger.database, run="run-1")
-
-    async def refused() -> None:
-        async with ledger.claim(ORDER) as claim:
-            costs.reserve(HASH, 0.02, provider="provider", model="m")
-            await claim.sending(reference="upload-1", busy_seconds=60)
-            raise BadRequest("no such model")
-
-    with pytest.raises(BadRequest):
-        await refused()
-    call = ledger.call(HASH)
-    assert call is not None
-    assert (call.state, call.error_class, call.message) == (CallState.FAILED, "bad_request", "no such model")
-    assert costs.totals().total == 0
-    assert list(ledger.running("pool")) == []
-    assert ledger.attach(HASH) == Send(sends=1)
-
-
 async def test_a_job_that_ended_in_an_error_is_sent_anew_next_time(ledger: Ledger) -> None:
     async with ledger.claim(ORDER) as claim:
         await claim.sending(reference="upload-1", busy_seconds=60)
@@ -191,6 +179,51 @@ async def test_a_lost_result_file_is_fetched_from_the_provider_without_paying(le
         assert claim.decision == Resume("job-7", reference="upload-1")
         await claim.finish("text", Usage(cost=0.01))
     assert Costs(ledger.database).totals().total == 0.01
+
+
+async def test_a_kept_result_can_be_written_anew_for_nothing(ledger: Ledger) -> None:
+    async with ledger.claim(ORDER) as claim:
+        await claim.sending()
+        await claim.finish({"text": "call 555-867-5309"}, Usage(cost=0.01))
+    async with ledger.claim(ORDER) as claim:
+        assert isinstance(claim.decision, Reuse)
+        await claim.rewrite(claim.decision.paid, {"text": "call [PHONE]"})
+    assert isinstance(decision := ledger.attach(HASH), Reuse)
+    assert decision.paid.result == {"text": "call [PHONE]"}
+    assert "5309" not in ledger.paid_path(HASH).read_text()
+    assert Costs(ledger.database).totals().total == 0.01
+
+
+async def test_the_ledger_of_an_older_version_is_gone_on_with(tmp_path: Path, url: str | None) -> None:
+    older = re.sub(r"\s+sent [^,]*,", "", f"{ledger_rows.SCHEMA}; {SCHEMA}")
+    assert " sent " not in older
+    database = open_database(url, tmp_path / FILE, older)
+    with database.changing("t") as session:
+        names = [name for name in ledger_rows.COLUMNS if name != "sent"]
+        row = ledger_rows.new_row(ORDER, "run-0", session.now())
+        row = row.model_copy(
+            update={"state": CallState.SUBMITTED, "job_id": "job-7", "reference": "upload-1"}
+        )
+        session.execute(
+            f"INSERT INTO provider_calls ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})",
+            [getattr(row, name) for name in names],
+        )
+    database.close()
+    for _ in range(2):
+        ledger = open_ledger(tmp_path, url)
+        assert ledger.call(HASH) == row
+        assert ledger.finished("pool", 10) == []
+        ledger.close()
+    ledger = open_ledger(tmp_path, url)
+    async with ledger.claim(ORDER) as claim:
+        assert claim.decision == Resume("job-7", reference="upload-1")
+        await claim.finish("text")
+    other = Order(request_hash(a=1), "provider", "pool", "m")
+    async with ledger.claim(other) as claim:
+        await claim.sending()
+        await claim.finish("text")
+    assert [call.request_hash for call in ledger.finished("pool", 10)] == [other.request_hash]
+    ledger.close()
 
 
 async def test_a_cancelled_claim_can_be_claimed_by_the_next(ledger: Ledger) -> None:

@@ -44,10 +44,11 @@ def _walk(folder: Path, **update: Any) -> list[StageFailure | None]:
         return [outcome.failure for outcome in outcomes]
 
 
-def _refused(folder: Path, **update: Any) -> str:
+def _refused(folder: Path, error_class: str = "not_fit", **update: Any) -> str:
     """Process a folder of recordings that are all refused for the same; return why."""
     failures = _walk(folder, **update)
-    assert {failure and failure.error_class for failure in failures} == {"not_fit"}
+    assert {failure and failure.error_class for failure in failures} == {error_class}
+    assert not any(failure and failure.permanent for failure in failures)  # the next run tries them again
     [message] = {failure.message.partition(" was not sent to ")[2] for failure in failures if failure}
     return message
 
@@ -71,7 +72,7 @@ def test_a_refused_key_is_asked_about_once_for_all(
     calls: Calls, provider: AssemblyAISimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ASSEMBLYAI_API_KEY", "not-the-key")
-    why = _refused(calls(3))
+    why = _refused(calls(3), "authentication")
     assert "Check the API key" in why
     assert "not-the-key" not in why
     assert _nothing_was_sent(provider)
@@ -80,7 +81,7 @@ def test_a_refused_key_is_asked_about_once_for_all(
 
 def test_an_account_without_credit_gets_nothing(calls: Calls, provider: AssemblyAISimulator) -> None:
     provider.faults.script("list", "quota")
-    assert "Add credit" in _refused(calls(2))
+    assert "Add credit" in _refused(calls(2), "quota")
     assert _nothing_was_sent(provider)
 
 
@@ -125,13 +126,26 @@ def test_a_hearing_must_be_long_enough_and_say_what_it_is(
     assert _nothing_was_sent(provider)
 
 
+def test_a_language_that_is_none_stops_only_its_recording(
+    calls: Calls, provider: AssemblyAISimulator
+) -> None:
+    folder = calls(2)
+    odd, _ = sorted(folder.glob("*.wav"))
+    odd.with_suffix(".json").write_text(json.dumps({"language": "Spanish, I think"}))
+    failures = [failure for failure in _walk(folder) if failure]
+    assert [failure.error_class for failure in failures] == ["not_fit"]
+    assert odd.name in failures[0].message
+    assert provider.stats.paid.calls == 1
+
+
 def test_all_that_is_wrong_is_said_at_once(
     calls: Calls, provider: AssemblyAISimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ASSEMBLYAI_API_KEY", "not-the-key")
     folder = calls(1)
     _say(folder, profile="hearing", date="2026-03-02")
-    why = _refused(folder, budget_per_recording=0.0, budget_per_run=0.0, budget_per_day=0.0)
+    budgets = {f"budget_per_{what}": 0.0 for what in ("recording", "run", "day")}
+    why = _refused(folder, "authentication", **budgets)
     for reason in ("API key", "5 s to 10 h", "its title and committee", "one recording", "this run", "today"):
         assert reason in why
     assert "(6) " in why

@@ -15,6 +15,7 @@ from callpipeline.failures import (
     CallPipelineError,
     NetworkFailed,
     NotConfigured,
+    NotFit,
     NotReached,
     ProviderFailed,
     QuotaExceeded,
@@ -206,6 +207,18 @@ async def test_a_missing_file_and_a_provider_that_is_not_there(account: Assembly
         await client.disconnect()
 
 
+@pytest.mark.parametrize(
+    "address", ["http://me:s3cret@127.0.0.1:9", "http://me:s3/cret@127.0.0.1:9", "me:s3cret@127.0.0.1:9"]
+)
+async def test_a_password_in_the_address_is_in_no_message(address: str) -> None:
+    nobody = AssemblyAI("key", address, timeout=1)
+    with pytest.raises(CallPipelineError) as raised:
+        await nobody.check()
+    await nobody.disconnect()
+    assert isinstance(raised.value, NotReached | NotConfigured)
+    assert "s3" not in str(raised.value)
+
+
 @pytest.mark.parametrize("key", ["", " \n", "schlüssel"])
 def test_what_cannot_be_a_key_is_refused_before_anything_is_sent(key: str) -> None:
     with pytest.raises(NotConfigured):
@@ -241,5 +254,5 @@ def test_languages_are_written_as_assemblyai_writes_them(given: str, asked: str 
 
 
 def test_a_language_by_its_name_is_refused() -> None:
-    with pytest.raises(NotConfigured, match="two-letter"):
+    with pytest.raises(NotFit, match="two-letter"):
         language_code("English")

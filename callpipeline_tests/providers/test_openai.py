@@ -211,6 +211,18 @@ async def test_an_address_that_is_none_is_a_setting_to_correct(audio: Path, addr
     await lost.disconnect()
 
 
+@pytest.mark.parametrize(
+    "address", ["http://me:s3cret@127.0.0.1:9", "http://me:s3/cret@127.0.0.1:9", "me:s3cret@127.0.0.1:9"]
+)
+async def test_a_password_in_the_address_is_in_no_message(audio: Path, address: str) -> None:
+    nobody = OpenAI("key", address, timeout=1)
+    with pytest.raises(CallPipelineError) as raised:
+        await nobody.transcribe(audio, WORDS)
+    await nobody.disconnect()
+    assert isinstance(raised.value, NotReached | NotConfigured)
+    assert "s3" not in str(raised.value)
+
+
 async def test_a_check_costs_nothing_and_says_what_is_wrong(sim: OpenAISimulator, account: OpenAI) -> None:
     sim.reset()
     assert await account.check("whisper-1")

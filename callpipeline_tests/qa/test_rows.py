@@ -1,8 +1,9 @@
 import pytest
 
 from callpipeline.failures import EngineFailed
-from callpipeline.model import CallMetadata, Role, Verdict
+from callpipeline.model import CallMetadata, Gap, Role, Verdict
 from callpipeline.qa.detections import combine, errored
+from callpipeline.qa.rollups import roll_up
 from callpipeline.qa.rows import call_row, day_of
 from callpipeline_tests.qa.builders import detection, failure, info, row, turns
 
@@ -113,3 +114,17 @@ def test_the_day_of_a_call(metadata, day):
 
 def test_the_duration_is_the_decoded_one():
     assert bare(info=info(42.5)).duration == 42.5
+
+
+def test_a_hearing_needs_no_verdicts_and_its_transcript_decides():
+    gap = Gap(start=10.0, end=70.0, error_class="rate_limit", message="too many", chunk=1)
+    said = turns((Role.UNKNOWN, "The meeting will come to order."))
+    assert bare(hearing=True).status == "pending"
+    assert bare(hearing=True, failures=[failure()]).status == "error"
+    assert bare(hearing=True, turns=said).status == "ok"
+    part = bare(
+        hearing=True, turns=said, gaps=[gap], failures=[failure(asset="transcripts", permanent=False)]
+    )
+    assert (part.status, part.missing) == ("partial", 60.0)
+    assert roll_up([part, bare(turns=said)]).total.calls == 1
+    assert type(part).model_validate_json(part.model_dump_json()) == part

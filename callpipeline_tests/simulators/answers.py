@@ -1,4 +1,5 @@
-"""Which words belong to which audio: registered answers, the samples' dialogues, invented words for the rest.
+"""Which words belong to which audio: registered answers, the samples' dialogues, pieces of a long recording, for
+the rest invented words, or those that are really heard in it.
 
 Belongs here: looking answers up by hash. Does not: how a provider writes them.
 """
@@ -6,13 +7,21 @@ Belongs here: looking answers up by hash. Does not: how a provider writes them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from callpipeline_tests.simulators.audio import NotAudioError, Sound, inspect
 from callpipeline_tests.simulators.words import SpokenTurn, in_order, invented_turns
+
+if TYPE_CHECKING:
+    from callpipeline_tests.simulators.timeline import Heard, Timeline
+    from callpipeline_tests.tone_speech import ToneWord
+
+_PAUSE = 0.4
+_SENTENCE = 12
 
 
 @dataclass(frozen=True)
@@ -33,7 +42,13 @@ class Answer:
 class Answers:
     """Answers by the SHA-256 of the file's bytes or of its decoded 16-bit samples."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, hearing: Literal["invented", "tones"] = "invented", timeline: Path | None = None
+    ) -> None:
+        """``hearing``: what is said in audio that nobody registered and that is no piece of ``timeline``."""
+        self._hearing = hearing
+        self._timeline = _loaded(timeline) if timeline else None
+        self._pieces: dict[str, Heard | None] = {}
         self._known: dict[str, Answer] = {}
         self._sounds: dict[str, Sound] = {}
 
@@ -80,19 +95,54 @@ class Answers:
         return self._known.get(sha256)
 
     def answer(self, sha256: str, path: Path) -> Answer:
-        """Return what is said in the file: registered, or invented over its decoded duration.
+        """Return what is said in the file: registered, known from the timeline, heard, or invented.
 
         Raises:
             NotAudioError: unknown bytes that are no audio.
         """
         if known := self.find(sha256):
             return known
+        if piece := self._piece(sha256, path):
+            return Answer(piece.turns, piece.duration, piece.channels)
         sound = self._sounds.get(sha256) or inspect(path)
         self._sounds[sha256] = sound
         if known := self.find(sound.pcm_sha256):
             return replace(known, duration=sound.duration, channels=sound.channels)
-        turns = invented_turns(sha256, sound.duration, sound.channels)
-        return Answer(tuple(turns), sound.duration, sound.channels)
+        if self._hearing == "tones":
+            from callpipeline_tests.tone_speech import hear
+
+            turns = [turn for number, words in enumerate(hear(path)) for turn in _heard(words, number)]
+        else:
+            turns = invented_turns(sha256, sound.duration, sound.channels)
+        return Answer(tuple(in_order(turns)), sound.duration, sound.channels)
+
+    def _piece(self, sha256: str, path: Path) -> Heard | None:
+        if self._timeline is not None and sha256 not in self._pieces:
+            self._pieces[sha256] = self._timeline.heard(path)
+        return self._pieces.get(sha256)
+
+
+def _loaded(timeline: Path) -> Timeline:
+    from callpipeline_tests.simulators.timeline import Timeline
+
+    return Timeline.load(timeline)
+
+
+def _heard(words: Sequence[ToneWord], channel: int) -> Iterator[SpokenTurn]:
+    """Yield the words of one channel as turns, which end at pauses and are no longer than a sentence."""
+    turn: list[ToneWord] = []
+    for word, following in zip_longest(words, words[1:]):
+        turn.append(word)
+        if following is None or following.start - word.end >= _PAUSE or len(turn) >= _SENTENCE:
+            yield SpokenTurn(
+                speaker=f"voice {channel}",
+                start=turn[0].start,
+                end=turn[-1].end,
+                text=" ".join(w.text for w in turn).capitalize() + ".",
+                channel=channel,
+                times=tuple((w.start, w.end) for w in turn),
+            )
+            turn = []
 
 
 def _turns(truth: Mapping[str, Any]) -> list[SpokenTurn]:

@@ -41,6 +41,10 @@ class SimulatorOptions(BaseModel):
     seed: int = 0
     dialogues: Path | None = None
     """Folder with expected/*.json of the samples."""
+    hearing: Literal["invented", "tones"] = "invented"
+    """What is said in audio that nobody registered: invented words, or what ``tone_speech`` hears in it."""
+    timeline: Path | None = None
+    """A file of ``timeline``: what is said in any piece of one long recording."""
     window_seconds: float = 60.0
     limits: dict[str, RateLimit] = Field(default_factory=dict)
     """By group: AssemblyAI has ``requests`` and ``jobs``, OpenAI ``audio``, ``chat`` and ``embeddings``."""

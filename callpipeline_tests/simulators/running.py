@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from callpipeline_tests.simulators.counting import CallRecord, JobRecord, Stats
 from callpipeline_tests.simulators.latency import Latency
@@ -258,6 +258,8 @@ class AssemblyAISimulator(Simulator):
         faults: Iterable[str] = (),
         seed: int = 0,
         dialogues: Path | None = None,
+        hearing: Literal["invented", "tones"] = "invented",
+        timeline: Path | None = None,
         port: int = 0,
         child: bool = False,
     ) -> None:
@@ -273,6 +275,8 @@ class AssemblyAISimulator(Simulator):
                 faults=tuple(faults),
                 seed=seed,
                 dialogues=dialogues,
+                hearing=hearing,
+                timeline=timeline,
                 port=port,
             ),
             child=child,
@@ -316,6 +320,8 @@ class OpenAISimulator(Simulator):
         faults: Iterable[str] = (),
         seed: int = 0,
         dialogues: Path | None = None,
+        hearing: Literal["invented", "tones"] = "invented",
+        timeline: Path | None = None,
         port: int = 0,
         child: bool = False,
     ) -> None:
@@ -337,6 +343,8 @@ class OpenAISimulator(Simulator):
                 faults=tuple(faults),
                 seed=seed,
                 dialogues=dialogues,
+                hearing=hearing,
+                timeline=timeline,
                 port=port,
             ),
             child=child,

@@ -14,7 +14,10 @@ from pydantic import BaseModel, ConfigDict
 
 
 class SpokenTurn(BaseModel):
-    """One stretch of one speaker. Times in seconds, ``channel`` 0-based."""
+    """One stretch of one speaker. Times in seconds, ``channel`` 0-based.
+
+    ``times``: start and end of each word, where they are known; else its words share the time of the turn.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -23,6 +26,7 @@ class SpokenTurn(BaseModel):
     end: float
     text: str
     channel: int = 0
+    times: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class SpokenWord:
 
 
 def words_of(turn: SpokenTurn) -> list[SpokenWord]:
-    """Return the words of a turn: its time is shared out by their lengths, confidences are made up."""
+    """Return the words of a turn: unless known, its time is shared out by their lengths; confidences are made up."""
     texts = turn.text.split()
     start, end = round(turn.start * 1000), round(turn.end * 1000)
     total = sum(len(text) + 1 for text in texts)
@@ -45,6 +49,8 @@ def words_of(turn: SpokenTurn) -> list[SpokenWord]:
         first = start + (end - start) * before // total
         before += len(text) + 1
         last = start + (end - start) * before // total
+        if turn.times:
+            first, last = (round(1000 * time) for time in turn.times[index])
         digest = hashlib.sha256(f"{turn.start}:{index}:{text}".encode()).digest()
         words.append(
             SpokenWord(text, first, max(first + 1, last - 1), round(0.85 + digest[0] / 255 * 0.14, 4))

@@ -16,6 +16,20 @@ from callpipeline.store.results import ResultStore
 from callpipeline.store.sweep import sweep
 
 
+def test_the_progress_of_a_recording_that_nobody_works_on_goes(
+    known: tuple[ResultStore, Catalog, str],
+) -> None:
+    store, catalog, key = known
+    (store.root / "progress").mkdir(parents=True)
+    of_nobody, at_work = (store.root / "progress" / f"{name}.json" for name in ("killed", key))
+    for path in (of_nobody, at_work):
+        path.write_text("{}")
+    with store.lock(key):
+        assert sweep(store.root, catalog).temporaries == (of_nobody,)
+    assert not of_nobody.exists()
+    assert at_work.exists()
+
+
 @pytest.fixture
 def known(tmp_path: Path) -> tuple[ResultStore, Catalog, str]:
     uploads = tmp_path / "uploads"

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from callpipeline.failures import NotConfigured
-from callpipeline.settings import Settings, TranscriberName
+from callpipeline.settings import Settings, TranscriberName, without_login
 from callpipeline.speech.engines.base import EngineStatus, EngineTools, Transcriber
 
 Factory = Callable[[Settings, EngineTools], Transcriber]
@@ -113,7 +113,8 @@ def _cloud_status(name: TranscriberName, key: SecretStr | None, address: str, va
         return EngineStatus(name.value, "transcription", False, f"the package {name.value} is missing", hint)
     if key is None:
         return EngineStatus(name.value, "transcription", False, "no API key", f"Set {variable}.")
-    return EngineStatus(name.value, "transcription", True, f"cloud, {address}: audio leaves this machine")
+    where = without_login(address)
+    return EngineStatus(name.value, "transcription", True, f"cloud, {where}: audio leaves this machine")
 
 
 def _sphinx_status(settings: Settings) -> EngineStatus:

@@ -39,8 +39,8 @@ from callpipeline.providers.assemblyai import NAME, AssemblyAI, Job, JobGone
 from callpipeline.settings import Settings
 from callpipeline.speech.engines.assemblyai_answer import facts_of, transcript_of
 from callpipeline.speech.engines.assemblyai_request import POOL, PROVIDER, REVISION, Wanted, models_of
-from callpipeline.speech.engines.base import EngineTools, PlannedCall, SpeechJob
-from callpipeline.speech.engines.paid import PURPOSE, Refusals, restored_from, result_of
+from callpipeline.speech.engines.base import EngineTools, PlannedCall, SpeechJob, refused
+from callpipeline.speech.engines.paid import PURPOSE, Refusals, restored_from, result_of, reused
 from callpipeline.speech.trimming import Cut, write_audio
 from callpipeline.store import files
 
@@ -57,6 +57,11 @@ stands idle for a twentieth of its job at most."""
 
 MOST_POLLS = 0.5
 """Share of the request rate that looking at jobs may take, however many there are."""
+
+SLOWEST_WORK = 0.5
+"""Seconds that AssemblyAI may take for a second of audio, where that is more than ``call_timeout``. How long it works
+grows with the audio: a recording of hours that takes longer than what is right for a call of minutes would be
+stopped in every run, and never be done."""
 
 SLOWEST_UPLOAD = 100_000.0
 """Bytes a second; a slower upload is given up."""
@@ -98,6 +103,7 @@ class AssemblyAITranscriber:
         """Return what AssemblyAI heard: bought now, or before.
 
         Raises:
+            NotFit: the recording's language is no language code; nothing was sent.
             AuthenticationFailed, QuotaExceeded: the account is refused; later recordings are told so at once.
             BudgetExceeded: the recording does not fit a budget; nothing was sent.
             DeadlineExceeded: time is up. A job that was sent is fetched by the next run.
@@ -107,13 +113,18 @@ class AssemblyAITranscriber:
         supplies, wanted = self.tools.supplies(), Wanted(job, self.settings)
         async with supplies.ledger.claim(wanted.order, force_paid=self.tools.force_paid) as claim:
             if isinstance(claim.decision, Reuse):
-                paid = claim.decision.paid
+                paid = await reused(claim, claim.decision, self.tools)
             else:
                 paid = await _Purchase(self, supplies, claim, wanted).made()
         return restored_from(paid.result, duration=job.info.duration)
 
     def planned(self, job: SpeechJob) -> tuple[PlannedCall, ...]:
-        """Return the one job that a recording needs. Sends nothing."""
+        """Return the one job that a recording needs. Sends nothing.
+
+        Raises:
+            NotFit: the recording's language is no language code.
+            NotConfigured: a model has no price.
+        """
         return (Wanted(job, self.settings).planned(self.tools.supplies().prices),)
 
     async def probe(self) -> tuple[Finding, ...]:
@@ -134,7 +145,7 @@ class AssemblyAITranscriber:
         except CallPipelineError as error:
             if not error.permanent:
                 raise
-            return (Finding(name="assemblyai: key", passed=False, message=str(error)), *found)
+            return (refused("assemblyai: key", error), *found)
         return (Finding(name="assemblyai: key", passed=True, message=f"{NAME} accepts the key"), *found)
 
     def pause(self, age: float) -> float:
@@ -171,8 +182,8 @@ class _Sent:
 class _Purchase:
     """One recording, from what an earlier process left of it to a transcript that is paid and kept.
 
-    ``sent``, ``job_id``: the upload and the job that are in hand. ``in_doubt``: there may be a job of that upload
-    whose id nobody knows.
+    ``sent``, ``job_id``: the upload and the job that are in hand. While the claim is in doubt there may be a job of
+    that upload whose id nobody knows.
     """
 
     def __init__(
@@ -182,10 +193,9 @@ class _Purchase:
         self.supplies = supplies
         self.claim = claim
         self.wanted = wanted
-        self.recording = wanted.job.key
+        self.recording, self.name = wanted.job.key, wanted.job.name or wanted.job.key
         self.sent: _Sent | None = None
         self.job_id: str | None = None
-        self.in_doubt = False
         self.already_running = claim.already_running
         self.failures: Counter[str] = Counter()
         match claim.decision:
@@ -194,7 +204,6 @@ class _Purchase:
                 self.sent = _Sent.from_json(reference) if reference else None
             case Send(reference=str() as reference):
                 self.sent = _Sent.from_json(reference)
-                self.in_doubt = True
 
     async def made(self) -> Paid:
         """Return what was bought. A job that AssemblyAI failed is ordered again, as its failure's rule says."""
@@ -210,9 +219,9 @@ class _Purchase:
             await self.claim.failed(error)
             self.failures[error.error_class] += 1
             delay = self._delay(error)
-            log.warning("%s: %s; ordered again in %.1f s", self.recording, error, delay)
+            log.warning("%s: %s; ordered again in %.1f s", self.name, error, delay)
             await asyncio.sleep(delay)
-            self.sent, self.job_id, self.in_doubt, self.already_running = None, None, False, False
+            self.sent, self.job_id, self.already_running = None, None, False
 
     def _delay(self, error: CallFailed) -> float:
         """Return seconds until the next job may be ordered, or raise the failure of the last one."""
@@ -236,7 +245,7 @@ class _Purchase:
             self.sent = await self._upload()
         async with self.supplies.gate.slot(
             POOL,
-            what=self.recording,
+            what=self.name,
             key=self.claim.order.request_hash,
             already_running=self.already_running,
             deadline=self.engine.tools.deadline,
@@ -279,49 +288,63 @@ class _Purchase:
     # --- the job ------------------------------------------------------------------------------------------
 
     async def _submit(self, sent: _Sent) -> str:
-        """Order the transcript and return the job's id, unless it turns out to be ordered already."""
-        provider = self.engine.provider
+        """Order the transcript and return the job's id, unless it turns out to be ordered already.
 
-        async def submitted() -> str:
-            if self.in_doubt and (found := await provider.find(sent.url, since=sent.at)):
-                return found.id
-            self.in_doubt = True  # until an answer with an id is here
+        An order of before is looked for first without any money: no budget keeps us from what is paid. As long as
+        one is in doubt, every try looks for it.
+        """
+        provider, claim, timeout = self.engine.provider, self.claim, self.engine.settings.call_timeout
+
+        async def found() -> str | None:
+            job = await provider.find(sent.url, since=sent.at) if claim.in_doubt else None
+            return job.id if job else None
+
+        async def ordered() -> str:
+            if known := await found():
+                return known
+            await claim.sending(reference=sent.to_json(), busy_seconds=self._longest_work)
             try:
                 return (await provider.submit(sent.url, self.wanted.options)).id
-            except RateLimited:
-                self.in_doubt = False
+            except CallPipelineError as error:
+                await claim.not_answered(error)
                 raise
 
-        cost = self.wanted.estimate(self.supplies.prices, sent.cut.seconds)
-        timeout = self.engine.settings.call_timeout
-        await self.claim.sending(reference=sent.to_json(), busy_seconds=timeout)
-        job_id = await self._call(submitted, timeout=timeout, cost=cost)
-        await self.claim.submitted(job_id)
+        job_id = await self._call(found, timeout=timeout) if claim.in_doubt else None
+        if job_id is None:
+            cost = self.wanted.estimate(self.supplies.prices, sent.cut.seconds)
+            job_id = await self._call(ordered, timeout=timeout, cost=cost)
+        await claim.submitted(job_id)
         return job_id
+
+    @property
+    def _longest_work(self) -> float:
+        """Seconds that AssemblyAI may work on the job: ``call_timeout``, for long audio more (``SLOWEST_WORK``)."""
+        seconds = self.sent.cut.seconds if self.sent else self.wanted.job.info.duration
+        return max(self.engine.settings.call_timeout, SLOWEST_WORK * seconds)
 
     async def _awaited(self, job_id: str) -> Job:
         """Look at the job until it has ended. A look that fails costs nothing: the job goes on without us.
 
         Raises:
-            ProviderFailed: AssemblyAI worked on it for longer than ``call_timeout``; it was cancelled.
-            CallFailed: it could not be looked at for as long; the next run fetches it.
+            ProviderFailed: AssemblyAI worked on it for longer than it may; it was cancelled.
+            CallFailed: it could not be looked at for ``call_timeout``; the next run fetches it.
         """
-        limit = self.engine.settings.call_timeout
+        longest_away = self.engine.settings.call_timeout
         begun = seen = time.monotonic()
         worked_since: float | None = None
         while True:
             try:
                 job = await self._fetched(job_id)
             except (NetworkFailed, ProviderFailed, RateLimited) as error:
-                if time.monotonic() - seen > limit:
+                if time.monotonic() - seen > longest_away:
                     raise
-                log.warning("%s: job %s cannot be looked at now: %s", self.recording, job_id, error)
+                log.warning("%s: job %s cannot be looked at now: %s", self.name, job_id, error)
             else:
                 if job.ended:
                     return job
                 seen = time.monotonic()
                 worked_since = None if job.waiting else worked_since or seen
-                if worked_since is not None and seen - worked_since > limit:
+                if worked_since is not None and seen - worked_since > self._longest_work:
                     await self._give_up(job_id)
             await asyncio.sleep(self.engine.pause(time.monotonic() - begun))
 
@@ -331,11 +354,11 @@ class _Purchase:
 
     async def _give_up(self, job_id: str) -> None:
         """Cancel a job that takes too long. Where that fails, it stays ordered, and the next run fetches it."""
-        limit = self.engine.settings.call_timeout
-        await self._call(lambda: self.engine.provider.cancel(job_id), timeout=limit)
+        timeout = self.engine.settings.call_timeout
+        await self._call(lambda: self.engine.provider.cancel(job_id), timeout=timeout)
         error = ProviderFailed(
-            f"{NAME} worked on the recording for more than {limit:g} s and was stopped.",
-            hint="Raise CALLPIPELINE_CALL_TIMEOUT for very long recordings.",
+            f"{NAME} worked on the recording for more than {self._longest_work:g} s and was stopped.",
+            hint="Raise CALLPIPELINE_CALL_TIMEOUT if it needs longer.",
         )
         await self.claim.failed(error)
         raise error
@@ -349,6 +372,7 @@ class _Purchase:
         request = CallRequest(
             request_hash=order.request_hash,
             recording=self.recording,
+            name=self.name,
             purpose=PURPOSE,
             model=order.model,
             cost_estimate=cost,
@@ -397,5 +421,5 @@ def _priced(prices: Prices, model: str) -> Finding:
     try:
         prices.of(PROVIDER, model)
     except NotConfigured as error:
-        return Finding(name=name, passed=False, message=str(error))
+        return refused(name, error)
     return Finding(name=name, passed=True, message="its price is known")

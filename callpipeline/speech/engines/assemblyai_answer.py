@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from callpipeline.failures import ProviderFailed
+from callpipeline.failures import ProviderFailed, problems
 from callpipeline.model import Segment, Transcript, Word
 from callpipeline.providers.assemblyai import NAME
 
@@ -41,8 +41,9 @@ def transcript_of(
             confidence=_share(answer.get("confidence")),
             notes=tuple(_notes(answer, segments, preferred)),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ProviderFailed(f"{NAME} answered a transcript that cannot be read: {error!r}.") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        said = f"{NAME} answered a transcript that cannot be read: {problems(error)}."
+        raise ProviderFailed(said) from None  # the exception quotes what was said in the recording
 
 
 def facts_of(answer: Json) -> dict[str, Any]:

@@ -58,7 +58,8 @@ class Wanted:
         """The options of the request.
 
         Raises:
-            NotConfigured: no model is named, or the recording's language is no language code.
+            NotConfigured: no model is named.
+            NotFit: the recording's language is no language code.
         """
         return Options(
             language=language_code(self.job.language),

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar, runtime_checkable
 
-from callpipeline.model import AudioInfo, Finding, SpeechActivity, Transcript
+from callpipeline.failures import CallPipelineError
+from callpipeline.model import AudioInfo, ChunkPlan, ChunkState, Finding, SpeechActivity, Transcript
 
 if TYPE_CHECKING:
     from callpipeline.limits.supplies import Supplies
@@ -32,7 +33,8 @@ class CpuRunner(Protocol):
 class SpeechJob:
     """One recording for a speech engine: the original bytes and what the stages above found out.
 
-    ``sha256`` of the bytes names the recording in requests that are paid for; without it ``key`` does.
+    ``sha256`` of the bytes names the recording in requests that are paid for; without it ``key`` does. ``plan``:
+    where a long recording is cut for an engine that works in chunks. ``name``: what people call it, for messages.
     """
 
     key: str
@@ -41,11 +43,17 @@ class SpeechJob:
     activity: SpeechActivity
     language: str
     sha256: str = ""
+    plan: ChunkPlan | None = None
+    name: str = ""
 
     @property
     def identity(self) -> str:
         """What names the recording's bytes for good."""
         return self.sha256 or self.key
+
+
+def _nobody_listens(state: ChunkState) -> None:
+    """Where nobody wants to know how far chunks have come."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,8 @@ class EngineTools:
 
     ``supplies`` opens the limits, the ledger and the prices at first use. ``clean`` is applied to a
     provider's text before any of it is written down. ``force_paid``: buy again what was bought before.
-    ``deadline``: when to stop making calls, by ``time.monotonic()``.
+    ``deadline``: when to stop making calls, by ``time.monotonic()``. ``progress`` is told of every change of a
+    chunk. ``look_ahead`` says how many chunks of a recording may lie ready now.
     """
 
     cpu: CpuRunner
@@ -63,6 +72,8 @@ class EngineTools:
     clean: Callable[[Transcript], Transcript]
     force_paid: bool = False
     deadline: float | None = None
+    progress: Callable[[ChunkState], None] = _nobody_listens
+    look_ahead: Callable[[], int] = lambda: 2
 
 
 class Transcriber(Protocol):
@@ -106,7 +117,7 @@ class Transcriber(Protocol):
 class PlannedCall:
     """One paid request that a recording needs, worked out before anything is sent.
 
-    ``seconds`` of audio as they are charged, ``cost`` in dollars, ``bytes`` on disk while it is sent.
+    ``seconds`` of audio that are sent, ``cost`` in dollars at most, ``bytes`` on disk while it is sent.
     """
 
     request_hash: str
@@ -116,6 +127,12 @@ class PlannedCall:
     seconds: float
     cost: float
     bytes: int = 0
+
+
+def refused(name: str, error: CallPipelineError) -> Finding:
+    """Return as a finding what a provider, or the set-up, has against every call."""
+    message = str(error).removesuffix(error.hint).strip()
+    return Finding(name=name, passed=False, message=message, hint=error.hint, error_class=error.error_class)
 
 
 @runtime_checkable
@@ -136,6 +153,28 @@ class RemoteTranscriber(Transcriber, Protocol):
 
     async def disconnect(self) -> None:
         """Close connections of the running event loop."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkLimits:
+    """The longest (s) and the largest chunk that an engine sends."""
+
+    seconds: float
+    bytes: int
+
+
+@runtime_checkable
+class ChunkingTranscriber(RemoteTranscriber, Protocol):
+    """An engine that sends long recordings in chunks."""
+
+    @property
+    def chunk_limits(self) -> ChunkLimits | None:
+        """What a chunk may have; ``None``: it takes recordings of any length at once."""
+        ...
+
+    def fits(self, info: AudioInfo, activity: SpeechActivity) -> bool:
+        """Tell whether a recording can be sent without being cut into chunks."""
         ...
 
 

@@ -15,10 +15,12 @@ from callpipeline.failures import (
     EngineFailed,
     NotConfigured,
     QuotaExceeded,
+    problems,
 )
-from callpipeline.limits.ledger_rows import Order, request_hash
+from callpipeline.limits.ledger import Claim, Reuse
+from callpipeline.limits.ledger_rows import Order, Paid, request_hash
 from callpipeline.model import Transcript
-from callpipeline.speech.engines.base import SpeechJob
+from callpipeline.speech.engines.base import EngineTools, SpeechJob
 from callpipeline.speech.trimming import Cut, restored
 
 PURPOSE = "transcription"
@@ -27,7 +29,8 @@ PURPOSE = "transcription"
 class Refusals:
     """What a provider refused the account: the first recording asks, all others are told the same at once.
 
-    A broken budget is not remembered: the gate asks budgets anew before anything is sent, and a shorter
+    Only what the provider itself says belongs into ``noted``: what is wrong with one recording must not stop the
+    others. A broken budget is not remembered: the gate asks budgets anew before anything is sent, and a shorter
     recording may still fit.
     """
 
@@ -54,11 +57,14 @@ class Refusals:
             raise
 
 
-def order_of(job: SpeechJob, provider: str, pool: str, model: str, **options: Any) -> Order:
+def order_of(
+    job: SpeechJob, provider: str, pool: str, model: str, *, part: str = "", **options: Any
+) -> Order:
     """Name what is wanted from a provider.
 
     The hash covers the recording's bytes, the model, the language and ``options``, not what silences are cut
-    out: another cut of the same recording is no reason to pay again.
+    out: another cut of the same recording is no reason to pay again. ``part``: which part of the recording it is,
+    for people; ``options`` must tell it too.
     """
     of = request_hash(
         purpose=PURPOSE,
@@ -68,7 +74,7 @@ def order_of(job: SpeechJob, provider: str, pool: str, model: str, **options: An
         language=job.language,
         options=options,
     )
-    return Order(of, provider, pool, model, recording=job.key, purpose=PURPOSE)
+    return Order(of, provider, pool, model, recording=job.key, purpose=part or PURPOSE)
 
 
 def result_of(transcript: Transcript, cut: Cut, provider: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,6 +90,19 @@ def result_of(transcript: Transcript, cut: Cut, provider: Mapping[str, Any]) -> 
     }
 
 
+async def reused(claim: Claim, found: Reuse, tools: EngineTools) -> Paid:
+    """Return what was bought before, cleaned as it is set now; what is kept of it is rewritten where that differs."""
+    paid = found.paid
+    try:
+        kept = Transcript.model_validate(paid.result["transcript"])
+    except (KeyError, TypeError, ValueError):
+        return paid  # who restores it says so
+    clean = await tools.thread(tools.clean, kept)
+    if clean == kept:
+        return paid
+    return await claim.rewrite(paid, {**paid.result, "transcript": clean.model_dump(mode="json")})
+
+
 def restored_from(result: Any, *, duration: float) -> Transcript:
     """Return a bought transcript with the times of its recording, which is ``duration`` seconds long.
 
@@ -95,7 +114,7 @@ def restored_from(result: Any, *, duration: float) -> Transcript:
         cut = Cut.from_json(result["cut"])
     except (KeyError, TypeError, ValueError) as error:
         raise EngineFailed(
-            f"What was bought for this recording cannot be read: {error}.",
+            f"What was bought for this recording cannot be read: {problems(error)}.",
             hint="Remove its file from the store's folder paid/ to buy it again.",
-        ) from error
+        ) from None  # the exception quotes what was said in the recording
     return restored(transcript, cut, duration=duration)

@@ -138,8 +138,8 @@ class OpenAI(Simulation):
             code="rate_limit_exceeded",
         )
 
-    async def _sold(self, request: Request, route: str, done: Computed) -> Response:
-        """Sell an answer: within the limits, charged, and after the time it takes."""
+    async def _sold(self, request: Request, route: str, done: Computed, *, spent: float = 0.0) -> Response:
+        """Sell an answer: within the limits, charged, and after the time it takes, ``spent`` seconds of it now."""
         idempotency_key = request.headers.get("idempotency-key", "")
         honoured = self.options.idempotency == "honoured" and bool(idempotency_key)
         if honoured and (said := self._said.get((idempotency_key, done.key))):
@@ -151,7 +151,7 @@ class OpenAI(Simulation):
         seconds = self.work.draw(audio_seconds=done.audio_seconds, tokens=done.output_tokens)
         started = time.monotonic()
         try:
-            await hold(request, seconds)
+            await hold(request, seconds - spent)
         finally:
             entry.tokens = done.tokens
         answer = _written(done)
@@ -186,8 +186,9 @@ class OpenAI(Simulation):
             about = {"filename": file.filename, "bytes": len(data), "sha256": order.sha256}
             self.remember(request, {**order.fields, "file": about})
             model = transcriptions.check(order, file.filename or "")
+        read = time.monotonic()
         done = transcriptions.transcription(order, model, await self._heard(order.sha256, data))
-        return await self._sold(request, "transcriptions", done)
+        return await self._sold(request, "transcriptions", done, spent=time.monotonic() - read)
 
     async def _heard(self, sha256: str, data: bytes) -> Answer:
         if known := self.answers.find(sha256):
