@@ -62,7 +62,7 @@ class Codec:
         return f"{self.encoder.removeprefix('lib').removesuffix('lame')} {self.kbits or ''}".strip()
 
 
-VOICE = {"application": "voip", "vbr": "constrained"}
+VOICE = {"application": "voip", "vbr": "constrained", "compression_level": "3"}
 CODECS = (
     Codec("flac", "flac"),
     *(Codec("libopus", "ogg", kbits, VOICE) for kbits in (16, 24, 32)),

@@ -67,7 +67,7 @@ class Plan:
 
 
 PLANS = {
-    Scale.SMALL: Plan(seconds=360, bit_rate=128_000, shorter=20, dense=60, speedup=2.5),
+    Scale.SMALL: Plan(seconds=360, bit_rate=128_000, shorter=20, dense=60, speedup=2.0),
     # 121 MB.
     Scale.FULL: Plan(
         seconds=7560, bit_rate=128_000, shorter=1, dense=1800, speedup=2.95, longest=36_000 - 60

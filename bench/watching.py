@@ -22,7 +22,7 @@ _MB = 1e6
 
 @dataclass
 class Seen:
-    """The most of each since a time: MB of memory, files, MB of files. ``memory`` and ``disk``: (second, MB)."""
+    """The most of each since a time: MB of memory, files, MB of files. ``disk``: (second, MB)."""
 
     memory_mb: float = 0.0
     files: int = 0
@@ -37,12 +37,13 @@ class Seen:
 
 
 class Watch:
-    """Watches a process, its children and theirs, and all files in folders, 20 times a second."""
+    """Watches a process, its children and theirs, and the files in folders, 20 times a second."""
 
-    def __init__(self, pid: int, *folders: Path) -> None:
-        """Set it up; it watches within its ``with`` block."""
+    def __init__(self, pid: int, folder: Path, *others: Path) -> None:
+        """Set it up; it watches within its ``with`` block. Files are counted in ``folder``, MB are of all folders."""
         self._pid = pid
-        self._folders = folders
+        self._folder = folder
+        self._others = others
         self._began = time.monotonic()
         self._ended = threading.Event()
         self._seen = Seen()
@@ -76,13 +77,14 @@ class Watch:
 
     def _look(self) -> None:
         memory = self.memory_now()
-        sizes = [size for folder in self._folders for size in _sizes(folder)]
+        counted = list(_sizes(self._folder))
+        taken = sum(counted) + sum(size for folder in self._others for size in _sizes(folder))
         with self._lock:
             seen = self._seen
             seen.memory_mb = max(seen.memory_mb, memory)
-            seen.files = max(seen.files, len(sizes))
-            seen.disk_mb = max(seen.disk_mb, sum(sizes) / _MB)
-            seen.disk.append((time.monotonic() - self._began, sum(sizes) / _MB))
+            seen.files = max(seen.files, len(counted))
+            seen.disk_mb = max(seen.disk_mb, taken / _MB)
+            seen.disk.append((time.monotonic() - self._began, taken / _MB))
 
 
 def _family(pid: int) -> Iterator[int]:

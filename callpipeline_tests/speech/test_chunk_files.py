@@ -8,6 +8,7 @@ import sys
 import wave
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -195,27 +196,38 @@ async def test_a_chunk_of_which_nothing_is_sent_has_no_file(tmp_path: Path, thre
 # --- how many there are -------------------------------------------------------------------------------------
 
 
+@dataclass
+class Count:
+    """How many files were begun and finished, and the most that were there whenever one was."""
+
+    begun: int = 0
+    finished: int = 0
+    most: int = 0
+
+
 @asynccontextmanager
 async def counted(
     path: Path, seconds: int, folder: Path, thread: CpuRunner, **options: Any
-) -> AsyncIterator[tuple[ChunkFiles, Callable[[], int]]]:
-    """Give files, and the most that were there whenever one was finished or begun."""
-    most = 0
+) -> AsyncIterator[tuple[ChunkFiles, Count]]:
+    count = Count()
     plan, whole = planned(known(seconds), seconds / 24)
 
     async def counting(fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        count.begun += 1
+
         def called() -> T:
-            nonlocal most
             before = len(on_disk(folder))
             found = fn(*args, **kwargs)
             # The file was there from the beginning of its writing on.
-            most = max(most, before + (found is not None), len(on_disk(folder)))
+            count.most = max(count.most, before + (found is not None), len(on_disk(folder)))
             return found
 
-        return await thread(called)
+        made = await thread(called)
+        count.finished += 1
+        return made
 
     async with ChunkFiles(path, plan, whole, folder, thread=counting, **options) as files:
-        yield files, lambda: most
+        yield files, count
 
 
 @pytest.mark.parametrize(
@@ -226,7 +238,7 @@ async def test_there_are_no_more_files_than_are_needed(
 ) -> None:
     path = request.getfixturevalue("hour" if seconds == HOUR else "minutes")
     folder, sent, away, in_use = tmp_path / "sending", [], 0, 0
-    async with counted(path, seconds, folder, thread, ahead=ahead) as (files, most):
+    async with counted(path, seconds, folder, thread, ahead=ahead) as (files, count):
 
         async def send() -> None:
             nonlocal away, in_use
@@ -244,7 +256,7 @@ async def test_there_are_no_more_files_than_are_needed(
         assert on_disk(folder) == []
     assert sorted(sent) == [chunk.index for chunk in planned(known(seconds), seconds / 24)[0].chunks]
     assert len(sent) >= 24
-    assert most() <= ahead + in_use
+    assert count.most <= ahead + in_use
     assert in_use <= senders
 
 
@@ -252,19 +264,19 @@ async def test_nothing_is_made_while_nobody_takes_it(
     tmp_path: Path, minutes: Path, thread: CpuRunner
 ) -> None:
     folder = tmp_path / "sending"
-    async with counted(minutes, TEN_MINUTES, folder, thread, ahead=2) as (files, most):
+    async with counted(minutes, TEN_MINUTES, folder, thread, ahead=2) as (files, count):
         first = await anext(files)
-        while len(on_disk(folder)) < 3:
+        while count.finished < 3:
             await asyncio.sleep(0.001)
         for _ in range(500):
             await asyncio.sleep(0)
-        assert len(on_disk(folder)) == 3
+        assert (count.begun, len(on_disk(folder))) == (3, 3)
         first.release()
         first.release()
         assert len(on_disk(folder)) == 2
         assert [(await anext(files)).chunk.index for _ in range(2)] == [1, 2]
     assert on_disk(folder) == []
-    assert most() <= 3 + 2
+    assert count.most <= 3 + 2
 
 
 async def test_waiting_takes_nothing_and_tells_whether_there_is_more(

@@ -84,6 +84,10 @@ def test_one_silence_early_is_better_than_none() -> None:
     assert borders(spoken(170.0, (30, 31))) == [("silence", 30.5)]
 
 
+def test_a_silence_near_the_end_is_no_place_for_a_cut() -> None:
+    assert borders(spoken(160.0, (145, 147))) == [("overlap", 77.0)]
+
+
 def test_somebody_who_speaks_on_another_channel_is_not_cut() -> None:
     activity = voices(200.0, between(200, (90, 96), (120, 121)), between(200, (120.1, 121.1)))
     assert borders(planned(known(200.0), activity)) == [("silence", 120.55)]

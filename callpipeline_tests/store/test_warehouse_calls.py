@@ -60,7 +60,9 @@ class Buyer:
                 if until == "lost":
                     raise NetworkFailed("the line was cut")
                 if until == "refused":
-                    raise CorruptChunk("no sound in it")
+                    refusal = CorruptChunk("no sound in it")
+                    await claim.not_answered(refusal)
+                    raise refusal
                 if until != "sent":
                     await claim.submitted(f"job-{name}")
                 if until == "done":
