@@ -69,6 +69,7 @@ def work_off(calls: str, variables: Mapping[str, str]) -> None:
     from callpipeline.intake.scan import scan
     from callpipeline.pipeline.pending import pending
     from callpipeline.pipeline.workbench import Workbench
+    from callpipeline.store.sweep import sweep
 
     os.environ.update(variables)
     settings = Settings()
@@ -79,6 +80,8 @@ def work_off(calls: str, variables: Mapping[str, str]) -> None:
     with open_instance(settings) as instance:
         for _ in process(instance, waiting, resource, batch_size=settings.batch_size):
             pass
+    with Workbench(settings) as bench:
+        sweep(settings.store, bench.catalog)
 
 
 def done(settings: Settings) -> int:

@@ -36,6 +36,7 @@ def _wait(*runs: object) -> None:
         assert run.exitcode == 0  # type: ignore[attr-defined]
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("storage", ["sqlite", "postgres"])
 def test_two_runs_at_once_keep_to_five_jobs_and_500_requests_a_minute(
     storage: str,
@@ -59,6 +60,7 @@ def test_two_runs_at_once_keep_to_five_jobs_and_500_requests_a_minute(
     assert stats.paid.duplicates == 0
 
 
+@pytest.mark.timeout(600)
 def test_forty_kills_in_the_middle_of_a_batch_cost_nothing() -> None:
     few_at_a_time = {"CALLPIPELINE_RETRY_DELAY_SCALE": "0.02", "CALLPIPELINE_ASSEMBLYAI_SLOTS": "2"}
     figures = campaign(130, 40, "lognormal:0.6,0.5", variables=few_at_a_time)
@@ -70,6 +72,7 @@ def test_forty_kills_in_the_middle_of_a_batch_cost_nothing() -> None:
     assert figures["left over temporary files"] == 0
 
 
+@pytest.mark.timeout(300)
 def test_a_storm_of_faults_leaves_nearly_all_done_and_the_rest_in_a_clear_state(
     calls: Calls, provider: AssemblyAISimulator
 ) -> None:

@@ -11,6 +11,7 @@ last one first; then each frame of the piece goes to the distance that fits it, 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -30,7 +31,6 @@ _SAMPLES = _RATE // FRAMES
 _FLOOR = 1e-5
 """Mean squares below this (-50 dBFS) are silence: coders change what nobody hears."""
 
-_WINDOWS = (20 * FRAMES, 8 * FRAMES, 3 * FRAMES)
 _SHORT_WINDOW = 2 * FRAMES
 _HOP = FRAMES // 2
 _LIVELY = 0.3
@@ -42,8 +42,14 @@ _SAME = 0.9
 _FITS = 0.25
 """Mean difference in bel of a piece from its own place."""
 
-_NEAR = 300 * FRAMES
-"""Where a piece goes on is sought this far ahead before it is sought everywhere."""
+_AHEAD = ((_SHORT_WINDOW, 40 * FRAMES), (8 * FRAMES, 300 * FRAMES))
+"""Where a piece goes on is sought with a window of this length, this far ahead, one after the other."""
+
+_ANYWHERE = (20 * FRAMES, 8 * FRAMES)
+"""Windows with which it is sought everywhere. Pieces of few seconds are one window."""
+
+_SURE = 4
+"""So many windows tell where a piece really is."""
 
 _BESIDE = 60 * FRAMES
 """What is too short for a window is sought this far before and after what was found."""
@@ -207,31 +213,35 @@ class Timeline:
 
     def _distances(self, piece: Envelope) -> list[int]:
         """Return all distances of windows of the piece, in order."""
-        found: list[int] = []
-        length, fitted = min(_SHORT_WINDOW, len(piece)), -_LOST
+        found: Counter[int] = Counter()
+        fitted = -_LOST
+        length = min(_SHORT_WINDOW, len(piece))
         for first in [*range(0, len(piece) - length, _HOP), len(piece) - length]:
             window = piece[first : first + length]
             if window.std() < _LIVELY:
                 continue
-            if not any(self._misfit(window, first + d).mean() < _FITS for d in found[-3:]):
-                distance = self._sought(piece, first, found[-1] if found else None, first - fitted >= _LOST)
-                if distance is None:
-                    continue
-                found.append(distance)
-            fitted = first
-        return sorted(set(found))
+            fits = [d for d in found if self._misfit(window, first + d).mean() < _FITS]
+            if not fits:
+                # What only fitted a moment may be other words that sound alike.
+                sure = [d for d, windows in found.items() if windows >= _SURE] or list(found)
+                distance = self._sought(piece, first, sure[-1] if sure else None, first - fitted >= _LOST)
+                fits = [] if distance is None else [distance]
+            found.update(fits)
+            fitted = first if fits else fitted
+        return sorted(found)
 
     def _sought(self, piece: Envelope, first: int, last: int | None, lost: bool) -> int | None:
         """Return the distance of what begins at a frame: ahead of the last one's, or anywhere if it is lost."""
-        window = piece[first : first + _SHORT_WINDOW]
-        if last is not None:
-            begin = max(0, first + last - _HOP)
-            ahead = self._reference[begin : begin + _NEAR]
-            if (place := _best_place(ahead, window)) is not None:
+        for length, reach in _AHEAD if last is not None else ():
+            begin = max(0, first + (last or 0) - _HOP)
+            window = piece[first : first + length]
+            place = _best_place(self._reference[begin : begin + reach], window)
+            if place is not None:
                 return begin + place - first
         # Some turns are said again at nearly the same speed: what is around them tells them apart.
-        for length in _WINDOWS if lost else ():
-            if (place := self._place_anywhere(piece[first : first + length])) is not None:
+        for length in _ANYWHERE if lost else ():
+            place = self._place_anywhere(piece[first : first + length])
+            if place is not None:
                 return place - first
         return None
 
