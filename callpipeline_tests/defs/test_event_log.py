@@ -40,6 +40,7 @@ def test_a_follower_of_a_run_hears_its_events(house: House, calls: Calls, settin
     heard = threading.Event()
     with open_instance(settings) as other:
         run_id = house.process(keys)[0].run_id
+
         def listen(entry: dg.EventLogEntry, cursor: str) -> None:
             if "after the fact" in entry.message:
                 heard.set()
