@@ -95,7 +95,7 @@ def test_jobs_that_a_run_waits_for_are_on_the_page_of_the_pool_until_it_ends(
     remote: House, calls: Calls, provider: AssemblyAISimulator
 ) -> None:
     """The recordings stand where Dagster has steps. The deadline ends the run, and its last words say what is left."""
-    remote.settings = remote.settings.model_copy(update={"run_deadline": 10.0, "assemblyai_slots": 2})
+    remote.settings = remote.settings.model_copy(update={"run_deadline": 20.0, "assemblyai_slots": 2})
     folder = calls(3)
     keys = remote.take_in(folder)
     runs: list[str] = []
@@ -113,6 +113,6 @@ def test_jobs_that_a_run_waits_for_are_on_the_page_of_the_pool_until_it_ends(
     assert (info.claimed_slots, info.pending_steps) == ([], [])
     words = last_words(remote, run_id)
     assert words.startswith("3 of 3 recordings failed; the others are done.")
-    assert "The run's deadline of 10 s passed before 3 recordings had all answers of the provider" in words
+    assert "The run's deadline of 20 s passed before 3 recordings had all answers of the provider" in words
     assert "2 jobs are still at the provider and will be fetched by the next run, not paid again." in words
     assert provider.stats.jobs.submitted == 2
