@@ -45,8 +45,9 @@ _FITS = 0.25
 _AHEAD = ((_SHORT_WINDOW, 40 * FRAMES), (8 * FRAMES, 300 * FRAMES))
 """Where a piece goes on is sought with a window of this length, this far ahead, one after the other."""
 
-_ANYWHERE = (20 * FRAMES, 8 * FRAMES)
-"""Windows with which it is sought everywhere. Pieces of few seconds are one window."""
+_ANYWHERE = ((20 * FRAMES, 8 * FRAMES), (3 * FRAMES,))
+"""Windows with which it is sought everywhere. Some turns are said again at nearly the same speed: what is around
+them tells them apart, so short windows are for pieces that have no other."""
 
 _SURE = 4
 """So many windows tell where a piece really is."""
@@ -169,7 +170,7 @@ class Timeline:
 
     def _runs(self, piece: Envelope) -> list[_Run]:
         """Return the stretches of the recording that a piece is made of, in order; none if it is not of it."""
-        distances = self._distances(piece)
+        distances = next(filter(None, (self._distances(piece, windows) for windows in _ANYWHERE)), [])
         runs: list[_Run] = []
         for _ in range(_ROUNDS if distances else 0):
             misfits = np.stack([self._misfit(piece, d) for d in distances])
@@ -211,8 +212,8 @@ class Timeline:
         there = self._reference[places.clip(0, len(self._reference) - 1)]
         return np.where(inside, np.abs(piece - there), np.float32(5)).astype(np.float32)
 
-    def _distances(self, piece: Envelope) -> list[int]:
-        """Return all distances of windows of the piece, in order."""
+    def _distances(self, piece: Envelope, windows: Sequence[int]) -> list[int]:
+        """Return all distances of windows of the piece, in order; with ``windows`` they are sought anywhere."""
         found: Counter[int] = Counter()
         fitted = -_LOST
         length = min(_SHORT_WINDOW, len(piece))
@@ -223,32 +224,32 @@ class Timeline:
             fits = [d for d in found if self._misfit(window, first + d).mean() < _FITS]
             if not fits:
                 # What only fitted a moment may be other words that sound alike.
-                sure = [d for d, windows in found.items() if windows >= _SURE] or list(found)
-                distance = self._sought(piece, first, sure[-1] if sure else None, first - fitted >= _LOST)
+                sure = [d for d, times in found.items() if times >= _SURE] or list(found)
+                distance = self._sought(piece, first, sure[-1] if sure else None)
+                if distance is None and first - fitted >= _LOST:
+                    distance = self._found_anywhere(piece, first, windows)
                 fits = [] if distance is None else [distance]
             found.update(fits)
             fitted = first if fits else fitted
         return sorted(found)
 
-    def _sought(self, piece: Envelope, first: int, last: int | None, lost: bool) -> int | None:
-        """Return the distance of what begins at a frame: ahead of the last one's, or anywhere if it is lost."""
+    def _sought(self, piece: Envelope, first: int, last: int | None) -> int | None:
+        """Return the distance of what begins at a frame, if it is ahead of the last one's."""
         for length, reach in _AHEAD if last is not None else ():
             begin = max(0, first + (last or 0) - _HOP)
-            window = piece[first : first + length]
-            place = _best_place(self._reference[begin : begin + reach], window)
+            place = _best_place(self._reference[begin : begin + reach], piece[first : first + length])
             if place is not None:
                 return begin + place - first
-        # Some turns are said again at nearly the same speed: what is around them tells them apart.
-        for length in _ANYWHERE if lost else ():
-            place = self._place_anywhere(piece[first : first + length])
+        return None
+
+    def _found_anywhere(self, piece: Envelope, first: int, windows: Sequence[int]) -> int | None:
+        if self._spectrum is None:
+            self._spectrum = np.fft.rfft(self._reference, _size(len(self._reference))).astype(np.complex64)
+        for length in windows:
+            place = _best_place(self._reference, piece[first : first + length], self._spectrum)
             if place is not None:
                 return place - first
         return None
-
-    def _place_anywhere(self, window: Envelope) -> int | None:
-        if self._spectrum is None:
-            self._spectrum = np.fft.rfft(self._reference, _size(len(self._reference))).astype(np.complex64)
-        return _best_place(self._reference, window, self._spectrum)
 
 
 def envelope_of(path: Path) -> tuple[Envelope, float, int]:
