@@ -12,7 +12,7 @@ import sys
 
 from bench.result import Scale
 
-NAMES = ("codecs", "gate", "hearing", "orchestration", "rerun", "wer")
+NAMES = ("calls500", "codecs", "crash", "gate", "hearing", "orchestration", "rerun", "wer")
 
 
 def main() -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
+import warnings
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ BIT_RATE = 64_000
 def with_pydub(connection: Connection, recording: Path, folder: Path, seconds: float) -> None:
     """Say ``warm``, wait, do it, say how long it took and how."""
     import av  # noqa: F401 - to be warm
-    from pydub import AudioSegment
+
+    with warnings.catch_warnings(action="ignore"):  # that there is no ffmpeg is told below
+        from pydub import AudioSegment
 
     native = bool(shutil.which("ffmpeg") and shutil.which("ffprobe"))
     connection.send("warm")

@@ -15,6 +15,9 @@ INSTANCE = """storage:
   custom:
     module: callpipeline.defs.instance_storage
     class: InstanceStorage
+compute_logs:
+  module: dagster._core.storage.noop_compute_log_manager
+  class: NoOpComputeLogManager
 telemetry:
   enabled: false
 """

@@ -242,7 +242,7 @@ class _Purchase:
             if job.ended:
                 return job
         elif self.sent is None:
-            self.sent = await self._upload()
+            self.sent = await self._uploaded()
         async with self.supplies.gate.slot(
             POOL,
             what=self.name,
@@ -259,6 +259,14 @@ class _Purchase:
                 self.engine.watched -= 1
 
     # --- the audio ----------------------------------------------------------------------------------------
+
+    async def _uploaded(self) -> _Sent:
+        """Send the audio, and once more when all tries failed: it costs nothing, and is the longest request."""
+        try:
+            return await self._upload()
+        except (NetworkFailed, ProviderFailed) as error:
+            log.warning("%s: %s; the upload begins anew", self.recording, error)
+            return await self._upload()
 
     async def _upload(self) -> _Sent:
         """Send the audio. No slot is held for that.
@@ -300,8 +308,10 @@ class _Purchase:
             return job.id if job else None
 
         async def ordered() -> str:
-            if known := await found():
-                return known
+            if claim.in_doubt and (known := await self._call(found, timeout=timeout)):
+                return (
+                    known  # looking has tries of its own: it costs nothing, and an order must not fail for it
+                )
             await claim.sending(reference=sent.to_json(), busy_seconds=self._longest_work)
             try:
                 return (await provider.submit(sent.url, self.wanted.options)).id
