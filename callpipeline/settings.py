@@ -147,6 +147,36 @@ class Settings(BaseSettings):
     )
     chunk_codec: Literal["opus", "mp3", "flac"] = Field("opus", description="What chunks are sent as.")
 
+    # knowledge graph
+    extractor: Literal["embedded", "openai"] = Field(
+        "embedded",
+        description="What finds entities and relations: embedded (rules and statistics, free) or openai (paid).",
+    )
+    graph_model: str = Field("gpt-5.4", description="Chat model for the extraction from rich text chunks.")
+    graph_small_model: str = Field("gpt-5.4-mini", description="Chat model for simple text chunks.")
+    graph_embedding_model: str = Field(
+        "text-embedding-3-small", description="Embedding model for search and for telling equal names apart."
+    )
+    graph_economy: bool = Field(
+        False, description="Send through the provider's Batch API: half the price, results within a day."
+    )
+    ontology_file: Path | None = Field(
+        None, description="Node and relation types (YAML) that replace the shipped ones."
+    )
+    text_chunk_characters: int = Field(
+        2000, ge=200, le=20_000, description="Length that text chunks are cut to (characters)."
+    )
+    graph_chunks_per_request: int = Field(12, ge=1, le=50, description="Text chunks in one request, at most.")
+    graph_similarity: float = Field(
+        0.92,
+        gt=0.5,
+        le=1,
+        description="Text chunks this equal (Jaccard) share one result; 1 = only exactly equal ones.",
+    )
+    graph_min_confidence: float = Field(
+        0.5, ge=0, le=1, description="Entities and relations below this are not kept."
+    )
+
     # rules
     releasing_min_speech: float = Field(0.30, description="Less agent speech than this is releasing (s).")
     late_hello_after: float = Field(
@@ -177,6 +207,24 @@ class Settings(BaseSettings):
     )
     openai_chat_requests_per_minute: float | None = Field(500, gt=0, description="Of the account's tier.")
     openai_chat_tokens_per_minute: float | None = Field(1_000_000, gt=0, description="Of the account's tier.")
+    openai_chat_small_slots: int = Field(
+        20, ge=0, description="Chat requests to the small model in flight at OpenAI; as above."
+    )
+    openai_chat_small_requests_per_minute: float | None = Field(
+        500, gt=0, description="Of the account's tier: each model has limits of its own."
+    )
+    openai_chat_small_tokens_per_minute: float | None = Field(
+        1_000_000, gt=0, description="Of the account's tier."
+    )
+    openai_embeddings_slots: int = Field(
+        4, ge=0, description="Embedding requests in flight at OpenAI; as above."
+    )
+    openai_embeddings_requests_per_minute: float | None = Field(
+        3000, gt=0, description="Of the account's tier."
+    )
+    openai_embeddings_tokens_per_minute: float | None = Field(
+        1_000_000, gt=0, description="Of the account's tier."
+    )
     rate_share: float = Field(0.98, gt=0, le=1, description="Share of the rate limits that is used.")
     call_timeout: float = Field(
         600.0, gt=0, description="Seconds for one provider call; waiting for its turn does not count."

@@ -13,7 +13,7 @@ from callpipeline.limits.retry import RetryPolicy
 from callpipeline.limits.slots import Limit, OnChange, Slots, open_slots
 from callpipeline.settings import Settings
 
-POOLS = ("assemblyai", "openai_audio", "openai_chat")
+POOLS = ("assemblyai", "openai_audio", "openai_chat", "openai_chat_small", "openai_embeddings")
 """Pools by name: those of slots, of rates, and of Dagster are the same."""
 
 
