@@ -19,7 +19,7 @@ demo: .venv/.installed
 		{ echo "The demo is not as it should be: callpipeline status --failed"; exit 1; }
 
 test: lint types
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .

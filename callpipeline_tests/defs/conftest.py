@@ -64,19 +64,12 @@ class House:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def instance(
-    request: pytest.FixtureRequest, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[dg.DagsterInstance]:
+def instance(request: pytest.FixtureRequest, settings: Settings) -> Iterator[dg.DagsterInstance]:
     """An empty instance on each storage that a user may choose."""
     if request.param == "postgres":
-        monkeypatch.setenv("CALLPIPELINE_POSTGRES_URL", request.getfixturevalue("postgres_url"))
+        request.getfixturevalue("dagster_postgres")
     with open_instance(settings) as opened:
         yield opened
-        if request.param == "postgres":
-            opened.wipe()
-            opened.wipe_all_schedules()
-            for key in opened.get_dynamic_partitions("recordings"):
-                opened.delete_dynamic_partition("recordings", key)
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def test_the_log_begins_with_the_engine_its_pools_and_budgets(remote: House, cal
     assert run.success
     assert (
         "Engine assemblyai: audio is sent to a provider. Slots of the pools, now: assemblyai 5, openai_audio 3, "
-        "openai_chat 20. Budgets: none per recording, none per run, $20 per day."
+        "openai_chat 20, openai_chat_small 20, openai_embeddings 4. Budgets: none per recording, none per run, $20 per day."
     ) in messages(remote, run.run_id, logging.INFO)
 
 

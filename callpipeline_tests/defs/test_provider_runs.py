@@ -46,7 +46,7 @@ def test_two_runs_at_once_keep_to_five_jobs_and_500_requests_a_minute(
     request: pytest.FixtureRequest,
 ) -> None:
     if storage == "postgres":
-        monkeypatch.setenv("CALLPIPELINE_POSTGRES_URL", request.getfixturevalue("postgres_url"))
+        request.getfixturevalue("dagster_postgres")
     monkeypatch.setenv("CALLPIPELINE_ASSEMBLYAI_REQUESTS_PER_MINUTE", "500")
     monkeypatch.setenv("CALLPIPELINE_RECORDINGS_IN_FLIGHT", "8")
     first = calls(16)

@@ -4,6 +4,7 @@
 - ``GET /_sim/faults``; ``POST /_sim/faults`` ``{"script": {"submit": ["429:1", "ok"]}, "rates": ["500=0.1"],
   "seed": 1}`` (a script is appended, rates are replaced); ``DELETE /_sim/faults``
 - ``POST /_sim/answers`` ``{"sha256": ..., "turns": [...], "duration": s, "channels": n, "language": "en"}``
+- ``POST /_sim/latency`` ``{"latency": "fixed:3"}``: how long work takes that begins from now on
 - ``POST /_sim/reset``
 """
 
@@ -18,6 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from callpipeline_tests.simulators.counting import JobRecord
+from callpipeline_tests.simulators.latency import Latency, LatencySampler
 from callpipeline_tests.simulators.server import Simulation, json_response
 from callpipeline_tests.simulators.words import SpokenTurn
 
@@ -44,6 +46,14 @@ class AnswerOrder(BaseModel):
     language: str = "en"
 
 
+class LatencyOrder(BaseModel):
+    """How long the real work takes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    latency: Latency
+
+
 class Control:
     """The control endpoints of one simulation."""
 
@@ -60,6 +70,7 @@ class Control:
             ("POST", "faults", self.order_faults),
             ("DELETE", "faults", self.clear_faults),
             ("POST", "answers", self.register),
+            ("POST", "latency", self.order_latency),
             ("POST", "reset", self.reset),
         )
         return [Route(f"/_sim/{name}", endpoint, methods=[method]) for method, name, endpoint in endpoints]
@@ -115,6 +126,15 @@ class Control:
             language=order.language,
         )
         return json_response({"registered": order.sha256})
+
+    async def order_latency(self, request: Request) -> Response:
+        """Take another latency from now on."""
+        try:
+            order = LatencyOrder.model_validate_json(await request.body())
+        except ValidationError as error:
+            return _bad(error)
+        self.simulation.work = LatencySampler(order.latency)
+        return json_response({"latency": order.latency.model_dump(mode="json")})
 
     async def reset(self, request: Request) -> Response:
         """Start anew."""

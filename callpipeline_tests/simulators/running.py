@@ -197,6 +197,14 @@ class Simulator:
         query = f"?route={route}" if route else ""
         return [CallRecord.model_validate(call) for call in self._control.ask("GET", f"calls{query}")]
 
+    def takes(self, latency: str) -> None:
+        """Set how long work takes that begins from now on, such as ``"fixed:3"``; what is under way stays as it is.
+
+        Raises:
+            SimulatorError: it cannot be read.
+        """
+        self._control.ask("POST", "latency", {"latency": latency})
+
     def reset(self) -> None:
         """Forget all figures, jobs, files and scripts; answers stay, rates are those of the start."""
         self._control.ask("POST", "reset")
