@@ -58,9 +58,8 @@ def export(
     table: Annotated[
         str,
         typer.Option(
-            help="'report' (one line a call, the columns of the QA report) or a table of the warehouse: "
-            "recordings, segments, words, turns, detections, call_metrics, speaker_metrics, agent_scores, "
-            "campaign_reach, provider_calls, charges, costs_by_recording, costs_by_run, costs_by_day."
+            help="'report' (one line a call, the columns of the QA report) or a table of the warehouse, such as "
+            "turns, detections, chapters, entities, costs_by_day; a wrong name lists them all."
         ),
     ] = REPORT,
     recording: Annotated[

@@ -90,9 +90,16 @@ class Progress:
             parts.append(
                 f"{whose} still at the provider and will be fetched by the next run, not paid again."
             )
-        if sent := len(calls) - jobs:
-            what = "1 request was" if sent == 1 else f"{sent} requests were"
+        sent = [call for call in calls if call.state is not CallState.SUBMITTED]
+        if found := sum(call.reference is not None for call in sent):
+            what = _requests(found)
             parts.append(f"{what} on the way: the next run looks for what came of it before it sends again.")
+        if lost := len(sent) - found:
+            what, again, who = _requests(lost), *(("it", "it") if lost == 1 else ("them", "they"))
+            parts.append(
+                f"{what} under way at a provider that keeps no answers: the next run sends {again} again, and "
+                f"{who} may be charged twice (callpipeline costs counts this as unsure)."
+            )
         return " ".join(parts)
 
 
@@ -101,6 +108,10 @@ def line(outcome: StageOutcome) -> str:
     failure = outcome.failure
     assert failure is not None  # noqa: S101 - failed outcomes carry one
     return f"{outcome.asset} of {outcome.key}: {failure.error_class}: {failure.message}"
+
+
+def _requests(count: int) -> str:
+    return "1 request was" if count == 1 else f"{count} requests were"
 
 
 def _recordings(count: int) -> str:

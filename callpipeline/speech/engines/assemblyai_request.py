@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -120,10 +121,12 @@ class Wanted:
     def estimate(self, prices: Prices, seconds: float) -> float:
         """Return dollars at the dearest of the models: which one knows the language is not known before.
 
+        Rather too high, so that no budget is broken: the provider counts whole seconds.
+
         Raises:
             NotConfigured: a model has no price.
         """
-        return max(self.price(prices, model, seconds) for model in self.options.models)
+        return max(self.price(prices, model, math.ceil(seconds)) for model in self.options.models)
 
     def planned(self, prices: Prices) -> PlannedCall:
         """Return the one job that the recording needs.
