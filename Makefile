@@ -19,7 +19,7 @@ demo: .venv/.installed
 		{ echo "The demo is not as it should be: callpipeline status --failed"; exit 1; }
 
 test: lint types
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .
