@@ -24,6 +24,15 @@ from callpipeline.settings import Settings
 from callpipeline_tests.defs.conftest import House
 from callpipeline_tests.defs.processes import POOL, slots_of
 
+SHIPPED = {
+    "assemblyai": 5,
+    "openai_audio": 3,
+    "openai_chat": 20,
+    "openai_chat_small": 20,
+    "openai_embeddings": 4,
+}
+"""What a fresh instance's pools are seeded with."""
+
 Calls = Callable[[int], Path]
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -227,7 +236,7 @@ def test_who_holds_slots_of_two_pools_at_once_is_shown_on_both_pages(instance: d
 
 def test_the_first_run_gives_every_pool_its_page_with_the_settings_limit(house: House, calls: Calls) -> None:
     house.process(house.take_in(calls(1)))
-    assert pool_limits(house.instance) == {"assemblyai": 5, "openai_audio": 3, "openai_chat": 20}
+    assert pool_limits(house.instance) == SHIPPED
 
 
 def test_the_limit_of_the_pool_holds_against_a_setting_and_the_log_says_so(
@@ -237,7 +246,7 @@ def test_the_limit_of_the_pool_holds_against_a_setting_and_the_log_says_so(
     set_limit(house.instance, 0, "openai_chat")
     house.settings = Settings(assemblyai_slots=2)
     [run] = house.process(house.take_in(calls(1)))
-    assert pool_limits(house.instance) == {"assemblyai": 4, "openai_audio": 3, "openai_chat": 0}
+    assert pool_limits(house.instance) == {**SHIPPED, "assemblyai": 4, "openai_chat": 0}
     warnings = [
         entry.user_message for entry in house.instance.all_logs(run.run_id) if entry.level == logging.WARNING
     ]
@@ -254,7 +263,7 @@ def test_the_default_limit_of_the_instance_comes_before_settings_that_nobody_mad
     settings = Settings(openai_audio_slots=2)
     with open_instance(settings) as instance:
         assert prepare(instance, settings) == []
-        assert pool_limits(instance) == {"assemblyai": 7, "openai_audio": 2, "openai_chat": 7}
+        assert pool_limits(instance) == {**dict.fromkeys(SHIPPED, 7), "openai_audio": 2}
 
 
 def test_a_pool_that_somebody_deletes_falls_back_to_the_setting(instance: dg.DagsterInstance) -> None:
