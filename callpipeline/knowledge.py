@@ -85,7 +85,10 @@ class TextChunks(Record):
 
 
 class Span(Record):
-    """Where something is said: characters of the chunk's text, the words themselves, seconds, and who says them."""
+    """Where something is said: characters of the chunk's text, the words themselves, seconds, and who says them.
+
+    ``context`` is the sentence around them, as far as that helps: a name alone says nothing about why it is there.
+    """
 
     begin: int
     finish: int
@@ -94,6 +97,12 @@ class Span(Record):
     end: float
     speaker: str
     role: Role = Role.UNKNOWN
+    context: str = ""
+
+    @property
+    def said(self) -> str:
+        """What to show to people: the words, and of a bare name the sentence that it stands in."""
+        return self.context or self.quote
 
 
 class FoundEntity(Record):
@@ -143,6 +152,8 @@ class Dropped(Record):
     """Its quote stands nowhere in its chunk."""
     dangling: int = 0
     """A relation one of whose ends was not kept."""
+    malformed: int = 0
+    """What could not be read."""
 
 
 class ChunkExtraction(Record):
@@ -270,7 +281,7 @@ class Conflict(Record):
     """Sources that disagree about an entity: all that they say is kept. ``values``: (what is said, id of what was found)."""
 
     entity: str
-    field: Literal["type", "description"]
+    field: Literal["type", "description", "relation"]
     values: tuple[tuple[str, str], ...]
 
 
@@ -295,6 +306,8 @@ class GraphSummary(Record):
     by_relation: dict[str, int]
     unknown_types: dict[str, int] = Field(default_factory=dict)
     dropped: Dropped = Dropped()
+    notes: tuple[str, ...] = ()
+    """What people must know of how it was made."""
 
 
 class KnowledgeGraph(Record):
