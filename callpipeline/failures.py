@@ -166,6 +166,25 @@ class BadRequest(CallFailed):
     permanent = True
 
 
+class OutputTruncated(CallFailed):
+    """A model's answer was cut off at its allowed length; it is paid."""
+
+    error_class = "output_truncated"
+
+
+class Refused(CallFailed):
+    """A model will not answer this question, or its provider filters it; it is paid."""
+
+    error_class = "refused"
+    permanent = True
+
+
+class UnusableAnswer(CallFailed):
+    """A model's answer is not what was asked for; it is paid."""
+
+    error_class = "unusable_answer"
+
+
 class BudgetExceeded(CallPipelineError):
     """The call would break a budget, so it was not made. Another day or a larger budget lets it through."""
 

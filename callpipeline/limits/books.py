@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from callpipeline.limits.costs import Costs
 from callpipeline.limits.database import Database
@@ -20,6 +20,19 @@ from callpipeline.settings import Settings
 _CHARGES = ("id", "request_hash", "provider", "model", "recording", "run", "day", "state", "cost", "at")
 _AT_ONCE = 500
 """Request hashes in one question: SQLite allows 32,766 values, old ones 999."""
+
+
+class Tally(NamedTuple):
+    """Calls of one provider and model in one state; ``seconds`` of audio, ``sends``: tries that went out."""
+
+    provider: str
+    model: str
+    state: str
+    calls: int
+    tokens_in: int
+    tokens_out: int
+    seconds: float
+    sends: int
 
 
 class Books:
@@ -48,6 +61,15 @@ class Books:
         """Yield what was charged for these request hashes; ``charged_at`` in seconds since 1970."""
         for row in self._rows("charges", _CHARGES, of):
             yield {**row, "charged_at": row["at"]}
+
+    def tallies(self) -> list[Tally]:
+        """Count calls, and what they took, by provider, model and state."""
+        with self._database.reading() as session:
+            rows = session.execute(
+                "SELECT provider, model, state, count(*), sum(tokens_in), sum(tokens_out), sum(seconds),"
+                " sum(sends) FROM provider_calls GROUP BY provider, model, state"
+            )
+        return [Tally(*row) for row in rows]
 
     def close(self) -> None:
         """Close the database."""

@@ -6,6 +6,7 @@ What belongs here: what an engine sees of the ledger while it buys. What does no
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -106,9 +107,22 @@ class Claim:
         await self._ledger._worker.surely(self._ledger._submitted, self.order, job_id)
         self._in_doubt = self._out = False
 
-    async def finish(self, result: Any, usage: Usage | None = None) -> Paid:
-        """Keep what was bought: the file first, then the row and the charge."""
-        return await self._ledger._worker.surely(self._ledger._finish, self.order, result, usage or Usage())
+    async def finish(
+        self,
+        result: Any,
+        usage: Usage | None = None,
+        *,
+        shares: Mapping[str, float] | None = None,
+        recovered: bool = False,
+    ) -> Paid:
+        """Keep what was bought: the file first, then the row and the charge.
+
+        ``shares``: how the charge is shared out where the call was for several recordings. ``recovered``: the answer came
+        to a holder of before, who was killed before writing it down here; the charge that is unsure since is sure now.
+        """
+        return await self._ledger._worker.surely(
+            self._ledger._finish, self.order, result, usage or Usage(), dict(shares or {}), recovered
+        )
 
     async def failed(self, error: BaseException) -> None:
         """Write down that the provider ended the job without a result; nothing is charged for it."""

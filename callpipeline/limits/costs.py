@@ -13,7 +13,7 @@ import math
 import re
 import tomllib
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -257,12 +257,36 @@ def settle(session: Session, paid: Paid) -> None:
         )
     elif cost > 0:
         _insert(session, of, paid.provider, paid.model, paid.recording, paid.run, "settled", cost, paid.at)
+    if paid.shares:
+        _share_out(session, of, paid.shares)
+
+
+def _share_out(session: Session, request_hash: str, shares: Mapping[str, float]) -> None:
+    """Put a charge for each recording in the place of one that is no recording's."""
+    rows = session.execute(
+        "SELECT id, provider, model, run, cost, at FROM charges"
+        " WHERE request_hash = ? AND state = 'settled' AND recording IS NULL",
+        (request_hash,),
+    )
+    for charge, provider, model, run, cost, at in rows:
+        session.execute("DELETE FROM charges WHERE id = ?", (charge,))
+        for recording, share in shares.items():
+            _insert(session, request_hash, provider, model, recording, run, "settled", cost * share, at)
 
 
 def doubt(session: Session, request_hash: str) -> None:
     """Keep an open charge for good: the call may have been paid, and nobody can find out."""
     session.execute(
         "UPDATE charges SET state = 'unsure' WHERE request_hash = ? AND state = 'open'", (request_hash,)
+    )
+
+
+def reopen(session: Session, request_hash: str) -> None:
+    """Open the latest unsure charge of a call again: its answer was found after all."""
+    session.execute(
+        "UPDATE charges SET state = 'open' WHERE id IN (SELECT id FROM charges"
+        " WHERE request_hash = ? AND state = 'unsure' ORDER BY at DESC LIMIT 1)",
+        (request_hash,),
     )
 
 

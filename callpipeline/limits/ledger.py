@@ -257,7 +257,9 @@ class Ledger:
         with self.database.changing(order.request_hash) as session:
             update(session, order.request_hash, session.now(), state=CallState.SUBMITTED, job_id=job_id)
 
-    def _finish(self, order: Order, result: Any, usage: Usage) -> Paid:
+    def _finish(
+        self, order: Order, result: Any, usage: Usage, shares: dict[str, float], recovered: bool
+    ) -> Paid:
         row = self.call(order.request_hash)
         with self.database.reading() as session:
             now = session.now()
@@ -274,16 +276,17 @@ class Ledger:
             usage=usage,
             at=now,
             result=result,
+            shares=shares,
         )
         self._keep(paid)
-        self._record_paid(paid)
+        self._record_paid(paid, recovered)
         return paid
 
     def _keep(self, paid: Paid) -> Paid:
         files.write_text(self.paid_path(paid.request_hash), paid.model_dump_json())
         return paid
 
-    def _record_paid(self, paid: Paid) -> None:
+    def _record_paid(self, paid: Paid, recovered: bool = False) -> None:
         """Make the row say what the file says; the file is the truth, whoever wrote it."""
         order = Order(paid.request_hash, paid.provider, paid.pool, paid.model, paid.recording, paid.purpose)
         with self.database.changing(costs.TURN) as session:
@@ -302,6 +305,8 @@ class Ledger:
                 message=None,
                 **paid.usage.model_dump(),
             )
+            if recovered:
+                costs.reopen(session, paid.request_hash)
             costs.settle(session, paid)
 
     def _not_sent(self, order: Order) -> None:

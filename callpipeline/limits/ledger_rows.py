@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from pydantic import Field
+
 from callpipeline.limits.database import Session, Value
 from callpipeline.model import Record
 from callpipeline.store.database import Column
@@ -117,7 +119,10 @@ class Usage(Record):
 
 
 class Paid(Record):
-    """A result that was paid for, as it lies in ``store/paid``. ``result`` is any JSON value."""
+    """A result that was paid for, as it lies in ``store/paid``. ``result`` is any JSON value.
+
+    ``shares``: how a call for several recordings is shared out to them; the shares add up to 1.
+    """
 
     request_hash: str
     provider: str
@@ -131,6 +136,7 @@ class Paid(Record):
     usage: Usage
     at: float
     result: Any
+    shares: dict[str, float] = Field(default_factory=dict)
 
 
 def request_hash(**parts: Any) -> str:

@@ -58,13 +58,14 @@ class Options:
     """What is asked of a transcript.
 
     ``language`` as AssemblyAI writes it, ``None`` = detected. ``models`` in order of preference: the first that
-    knows the language is used. ``multichannel``: each channel by itself, else ``speakers`` voices are told apart.
+    knows the language is used. ``multichannel``: each channel by itself, else ``speakers`` voices are told apart
+    (``None``: as many as it hears).
     """
 
     language: str | None
     models: tuple[str, ...]
     multichannel: bool
-    speakers: int
+    speakers: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +277,7 @@ async def _note(response: httpx.Response) -> None:
 def _request(url: str, options: Options) -> TranscriptRequest:
     from assemblyai.types import TranscriptRequest
 
+    address, header, secret = options.webhook or (None, None, None)
     return TranscriptRequest(
         audio_url=url,
         speech_models=list(options.models),
@@ -284,6 +286,9 @@ def _request(url: str, options: Options) -> TranscriptRequest:
         multichannel=True if options.multichannel else None,
         speaker_labels=None if options.multichannel else True,
         speakers_expected=None if options.multichannel else options.speakers,
+        webhook_url=address,
+        webhook_auth_header_name=header,
+        webhook_auth_header_value=secret,
     )
 
 

@@ -1,7 +1,7 @@
-"""OpenAI, or any server that speaks its API: transcriptions through the official SDK.
+"""OpenAI, or any server that speaks its API: transcriptions, chats and embeddings through the official SDK.
 
 What belongs here: sending one request, reading its answer, naming its failure. What does not: limits, what a
-call costs, and what becomes of the answer.
+call costs, what becomes of the answer, and the shapes of chats (``openai_language``).
 
 The SDK's own retries are off. Answers are read from the raw body: the SDK hands out an HTML page that came with
 status 200 as if it were the text, and half an object as if the missing half were ``None``.
@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from callpipeline.failures import (
+    BadRequest,
     CallPipelineError,
     NetworkFailed,
     NotConfigured,
@@ -27,12 +30,25 @@ from callpipeline.failures import (
 )
 from callpipeline.limits.answers import failure_of, unreadable
 from callpipeline.limits.gate import Answer
+from callpipeline.providers.openai_language import (
+    LESS_STRICT,
+    ChatReply,
+    ChatRequest,
+    StructuredOutput,
+    read_chat,
+    read_vectors,
+    refuses_format,
+    with_output,
+)
 
 if TYPE_CHECKING:
     from openai import APIConnectionError, APIStatusError, AsyncOpenAI, OpenAIError
 
+log = logging.getLogger(__name__)
+
 PROVIDER = "openai"
 NAME = "OpenAI"
+OPENAI = "api.openai.com"
 LARGEST_FILE = 24_000_000
 """Bytes of audio in one request. OpenAI takes 25 MiB; a server in between may count in thousands and count the
 form in."""
@@ -41,6 +57,7 @@ ResponseFormat = Literal["json", "verbose_json", "diarized_json"]
 
 _CONNECT_SECONDS = 15.0
 _CHECK_SECONDS = 30.0
+_TRANSCRIBE_MODEL = "CALLPIPELINE_OPENAI_TRANSCRIBE_MODEL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +106,7 @@ class OpenAI:
             )
         self._base_url = base_url.strip()
         self._timeout = timeout
+        self._output: StructuredOutput = "json_schema"
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncOpenAI] = WeakKeyDictionary()
 
     async def transcribe(self, path: Path, request: AudioRequest) -> Answer[dict[str, Any]]:
@@ -122,8 +140,66 @@ class OpenAI:
             raise unreadable(NAME, response.status_code, size, response.headers, why="without a text")
         return Answer(body, tokens_of(body), dict(response.headers))
 
-    async def check(self, model: str) -> bool:
-        """Ask, for nothing, whether the key is accepted and ``model`` is served.
+    async def chat(self, request: ChatRequest) -> Answer[ChatReply]:
+        """Return what a model says, also when that was cut off or refused: it is paid then too.
+
+        A server that cannot keep an answer to a JSON schema is asked for a JSON object, or for text; that is found out
+        and said once.
+
+        Raises:
+            CallPipelineError: see ``failure``.
+        """
+        while True:
+            output = self._output
+            try:
+                return await self._chat(request, output)
+            except BadRequest as error:
+                if output not in LESS_STRICT or not refuses_format(str(error)):
+                    raise
+                if self._output == output:
+                    self._output = LESS_STRICT[output]
+                    log.warning("%s knows no answers of the form %s: %s is used", NAME, output, self._output)
+
+    async def _chat(self, request: ChatRequest, output: StructuredOutput) -> Answer[ChatReply]:
+        from openai import OpenAIError
+
+        try:
+            response = await self._client().chat.completions.with_raw_response.create(
+                **with_output(request.body, output), extra_headers=_idempotent(request.idempotency_key)
+            )
+        except OpenAIError as error:
+            raise failure(error, setting=request.setting) from error
+        body = read_object(response.content, response.headers)
+        named = response.headers.get("x-request-id") or ""
+        reply = read_chat(body, size=len(response.content), request=named)
+        return Answer(reply, tokens_of(body), dict(response.headers))
+
+    async def embed(
+        self, model: str, texts: Sequence[str], *, dimensions: int | None = None, idempotency_key: str = ""
+    ) -> Answer[list[list[float]]]:
+        """Return a vector for each text, in their order; of ``dimensions`` numbers where the model can be told.
+
+        Raises:
+            CallPipelineError: see ``failure``.
+        """
+        from openai import OpenAIError, omit
+
+        try:
+            response = await self._client().embeddings.with_raw_response.create(
+                model=model,
+                input=list(texts),
+                encoding_format="float",
+                dimensions=dimensions or omit,
+                extra_headers=_idempotent(idempotency_key),
+            )
+        except OpenAIError as error:
+            raise failure(error, setting="CALLPIPELINE_GRAPH_EMBEDDING_MODEL") from error
+        body = read_object(response.content, response.headers)
+        vectors = read_vectors(body, len(texts), size=len(response.content))
+        return Answer(vectors, tokens_of(body), dict(response.headers))
+
+    async def check(self, model: str, *, setting: str = _TRANSCRIBE_MODEL) -> bool:
+        """Ask, for nothing, whether the key is accepted and ``model``, which ``setting`` names, is served.
 
         Returns:
             False where the server does not say: it has no list of models (some servers of one's own), or the key
@@ -141,7 +217,7 @@ class OpenAI:
         except OpenAIError as error:
             if _no_list(error):
                 return False
-            raise failure(error) from error
+            raise failure(error, setting=setting) from error
         read_object(response.content, response.headers)
         return True
 
@@ -167,6 +243,12 @@ class OpenAI:
             except httpx2.InvalidURL:
                 raise _no_address() from None
         return self._clients[loop]
+
+
+def server_of(base_url: str) -> str:
+    """Say whose models an address has: a server of one's own may call anything ``whisper-1``. Empty for OpenAI."""
+    server = urlsplit(base_url).netloc.rpartition("@")[2]
+    return "" if server == OPENAI or server.endswith(f".{OPENAI}") else server
 
 
 # --- answers ----------------------------------------------------------------------------------------------
@@ -199,14 +281,14 @@ def tokens_of(body: Mapping[str, Any]) -> float | None:
 _NO_MODEL = "model_not_found"
 
 
-def failure(error: Exception) -> CallPipelineError:
-    """Say in our failures what an exception of the SDK means."""
+def failure(error: Exception, *, setting: str = _TRANSCRIBE_MODEL) -> CallPipelineError:
+    """Say in our failures what an exception of the SDK means. ``setting`` is the variable that names the model."""
     from openai import APIConnectionError, APIResponseValidationError, APIStatusError
 
     if isinstance(error, CallPipelineError):
         return error
     if isinstance(error, APIStatusError):
-        return _refusal(error)
+        return _refusal(error, setting)
     if isinstance(error, APIConnectionError):
         return _connection_failure(error)
     if isinstance(error, APIResponseValidationError):
@@ -227,12 +309,12 @@ def _no_list(error: OpenAIError) -> bool:
     return isinstance(error, NotFoundError) and error.code != _NO_MODEL
 
 
-def _refusal(error: APIStatusError) -> CallPipelineError:
+def _refusal(error: APIStatusError, setting: str) -> CallPipelineError:
     body = error.body if isinstance(error.body, str | Mapping) else error.response.content
     if error.code == _NO_MODEL:
         return NotConfigured(
             str(failure_of(NAME, error.status_code, body)),
-            hint="Name a model that the account has in CALLPIPELINE_OPENAI_TRANSCRIBE_MODEL.",
+            hint=f"Name a model that the account has in {setting}.",
         )
     return failure_of(NAME, error.status_code, body, error.response.headers)
 

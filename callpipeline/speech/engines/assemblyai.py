@@ -32,6 +32,7 @@ from callpipeline.limits.costs import Prices
 from callpipeline.limits.gate import Answer, CallRequest
 from callpipeline.limits.ledger import Claim, Resume, Reuse, Send
 from callpipeline.limits.ledger_rows import Paid, Usage
+from callpipeline.limits.refusals import Refusals
 from callpipeline.limits.retry import RetryPolicy
 from callpipeline.limits.supplies import Supplies
 from callpipeline.model import Finding, Transcript
@@ -40,9 +41,9 @@ from callpipeline.settings import Settings
 from callpipeline.speech.engines.assemblyai_answer import facts_of, transcript_of
 from callpipeline.speech.engines.assemblyai_request import POOL, PROVIDER, REVISION, Wanted, models_of
 from callpipeline.speech.engines.base import EngineTools, PlannedCall, SpeechJob, refused
-from callpipeline.speech.engines.paid import PURPOSE, Refusals, restored_from, result_of, reused
+from callpipeline.speech.engines.paid import PURPOSE, restored_from, result_of, reused
 from callpipeline.speech.trimming import Cut, write_audio
-from callpipeline.store import files
+from callpipeline.store import bells, files
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,9 @@ SENDING = "sending"
 FIRST_POLL, LAST_POLL, POLL_SHARE = 0.1, 3.0, 0.05
 """Seconds between two looks at a job: a share of the time that it has been there, within bounds. So a slot
 stands idle for a twentieth of its job at most."""
+
+BELL_LOOK, UNTOLD_LOOK = 0.1, 30.0
+"""Seconds between looks for the webhook's bell; and until a job is looked at all the same, as its webhook may be lost."""
 
 MOST_POLLS = 0.5
 """Share of the request rate that looking at jobs may take, however many there are."""
@@ -356,7 +360,17 @@ class _Purchase:
                 worked_since = None if job.waiting else worked_since or seen
                 if worked_since is not None and seen - worked_since > self._longest_work:
                     await self._give_up(job_id)
-            await asyncio.sleep(self.engine.pause(time.monotonic() - begun))
+            await self._until_next_look(job_id, time.monotonic() - begun)
+
+    async def _until_next_look(self, job_id: str, age: float) -> None:
+        """Wait until it is worth looking at the job again: for its webhook, where there is one."""
+        if self.wanted.options.webhook is None:
+            await asyncio.sleep(self.engine.pause(age))
+            return
+        store, end = self.engine.settings.store, time.monotonic() + UNTOLD_LOOK
+        while not bells.rang(store, job_id) and time.monotonic() < end:
+            await asyncio.sleep(BELL_LOOK)
+        bells.silence(store, job_id)
 
     async def _fetched(self, job_id: str) -> Job:
         timeout = self.engine.settings.call_timeout

@@ -24,6 +24,9 @@ REVISION = "1"
 SPEAKER_LABELS = "speaker_labels"
 """Name of the price of telling voices apart, which comes on top of the model's."""
 
+WEBHOOK_HEADER = "X-Callpipeline-Webhook"
+"""What carries the secret of a webhook."""
+
 _LARGEST_UPLOAD = 2_200_000_000
 """Bytes of one file; https://www.assemblyai.com/docs/faq, as of 2026-11."""
 
@@ -47,6 +50,21 @@ def models_of(settings: Settings) -> tuple[str, ...]:
     return models
 
 
+def webhook_of(settings: Settings) -> tuple[str, str, str] | None:
+    """Return address, header and secret of the webhook, ``None`` where jobs are looked at instead.
+
+    Raises:
+        NotConfigured: an address without a secret: anybody could say that a job has ended.
+    """
+    if settings.webhook_url is None:
+        return None
+    if settings.webhook_secret is None:
+        raise NotConfigured(
+            "CALLPIPELINE_WEBHOOK_URL is set without a secret.", hint="Set CALLPIPELINE_WEBHOOK_SECRET too."
+        )
+    return settings.webhook_url, WEBHOOK_HEADER, settings.webhook_secret.get_secret_value()
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What is asked for one recording. A stereo recording goes as it is, each channel heard by itself."""
@@ -65,8 +83,8 @@ class Wanted:
         return Options(
             language=language_code(self.job.language),
             models=models_of(self.settings),
-            multichannel=channels_differ(self.job.info),
-            speakers=self.settings.speakers,
+            multichannel=self.job.by_channel,
+            speakers=self.job.expected(self.settings.speakers),
         )
 
     @cached_property
@@ -87,7 +105,7 @@ class Wanted:
     @property
     def channels(self) -> tuple[int, ...] | None:
         """The channels to send, ``None`` = all: of a recording whose channels are all the same, the first."""
-        return None if self.options.multichannel else (0,)
+        return None if channels_differ(self.job.info) else (0,)
 
     def cut(self, *, whole: bool = False) -> Cut:
         """Choose what is sent: all of it, or, if so set and not ``whole``, all but long silences."""
@@ -135,7 +153,7 @@ class Wanted:
             NotConfigured: a model has no price.
         """
         sent, info = self.cut(), self.job.info
-        channels = info.channels if self.options.multichannel else 1
+        channels = info.channels if self.channels is None else 1
         flac = round(sent.seconds * sent.rate * channels * 2 * _FLAC_SHARE)
         return PlannedCall(
             self.order.request_hash,

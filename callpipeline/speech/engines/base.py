@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar, runtime_checkable
 
+from callpipeline.audio.channels import apart, channels_differ
 from callpipeline.failures import CallPipelineError
 from callpipeline.model import AudioInfo, ChunkPlan, ChunkState, Finding, SpeechActivity, Transcript
 
@@ -35,6 +36,7 @@ class SpeechJob:
 
     ``sha256`` of the bytes names the recording in requests that are paid for; without it ``key`` does. ``plan``:
     where a long recording is cut for an engine that works in chunks. ``name``: what people call it, for messages.
+    ``hearing``: many may speak in one room; else it is a call. ``speakers``: how many its metadata says.
     """
 
     key: str
@@ -45,6 +47,17 @@ class SpeechJob:
     sha256: str = ""
     plan: ChunkPlan | None = None
     name: str = ""
+    hearing: bool = False
+    speakers: int | None = None
+
+    @property
+    def by_channel(self) -> bool:
+        """Whether each channel has a party of its own. Those of a hearing may be microphones in one room."""
+        return channels_differ(self.info) and (not self.hearing or apart(self.activity))
+
+    def expected(self, usual: int) -> int | None:
+        """Return how many speakers there are: as told, else ``usual`` in a call; ``None``: nobody knows."""
+        return self.speakers or (None if self.hearing else usual)
 
     @property
     def identity(self) -> str:

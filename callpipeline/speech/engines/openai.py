@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from callpipeline.audio.channels import channels_differ
 from callpipeline.failures import CallPipelineError, NotConfigured
 from callpipeline.model import AudioInfo, ChunkPlan, Finding, SpeechActivity, Transcript
-from callpipeline.providers.openai import LARGEST_FILE
+from callpipeline.providers.openai import LARGEST_FILE, OPENAI
 from callpipeline.speech.chunk_files import CODECS
 from callpipeline.speech.engines.base import (
     ChunkLimits,
@@ -38,7 +38,6 @@ from callpipeline.speech.engines.openai_long import LongRecordings
 from callpipeline.speech.engines.openai_requests import (
     FOLDER,
     NAME,
-    OPENAI,
     Piece,
     Requests,
     joined,

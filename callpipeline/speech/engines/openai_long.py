@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
-from callpipeline.audio.channels import channels_differ
+from callpipeline.audio.channels import apart, channels_differ
 from callpipeline.failures import AccountRefused, CallFailed, describe
-from callpipeline.model import ChunkPlan, ChunkState, Gap, Region, SpeechActivity, Transcript
+from callpipeline.model import ChunkPlan, ChunkState, Gap, Transcript
 from callpipeline.speech.chunk_files import CODECS, ChunkFile, ChunkFiles
 from callpipeline.speech.chunks import cut_of
 from callpipeline.speech.engines.base import PlannedCall, SpeechJob
@@ -52,10 +52,6 @@ IN_A_ROW = 3
 
 CONTEXT_WORDS = 150
 """Words of the chunk before that the model is told: about the 224 tokens that it reads."""
-
-TOGETHER = 0.5
-"""Share of the speech of the quieter channel during which another speaks too. Above it, channels are microphones in
-one room, not a party each."""
 
 
 class Together:
@@ -121,29 +117,6 @@ class LongRecordings:
             _Track(self._requests, job, plan, channel, first=number * len(plan.chunks), of=of)
             for number, channel in enumerate(channels)
         ]
-
-
-def apart(activity: SpeechActivity) -> bool:
-    """Tell whether each channel has a party of its own: they mostly take turns."""
-    spoken = [channel for channel in activity.channels if channel.speech]
-    if len(spoken) < 2:
-        return True
-    at_once, total = _seconds_at_once([channel.speech for channel in spoken])
-    return at_once <= TOGETHER * min(channel.seconds for channel in spoken) and total > 0
-
-
-def _seconds_at_once(channels: Sequence[Sequence[Region]]) -> tuple[float, float]:
-    """Return how long two or more channels have speech, and how long any has."""
-    edges = sorted(
-        (t, step) for speech in channels for r in speech for t, step in ((r.start, 1), (r.end, -1))
-    )
-    at_once = total = before = 0.0
-    speaking = 0
-    for time_, step in edges:
-        at_once += (time_ - before) * (speaking > 1)
-        total += (time_ - before) * (speaking > 0)
-        before, speaking = time_, speaking + step
-    return at_once, total
 
 
 class _Track:

@@ -14,17 +14,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlsplit
 
 from callpipeline.failures import CorruptChunk, NotConfigured, NotFit
 from callpipeline.limits.gate import Answer, CallRequest
 from callpipeline.limits.ledger import Claim, Ledger, Reuse
 from callpipeline.limits.ledger_rows import Order, Paid, Usage, idempotency_key
+from callpipeline.limits.refusals import Refusals
 from callpipeline.model import Chunk, Region, Transcript
-from callpipeline.providers.openai import LARGEST_FILE, PROVIDER, AudioRequest, OpenAI
+from callpipeline.providers.openai import LARGEST_FILE, PROVIDER, AudioRequest, OpenAI, server_of
 from callpipeline.speech.engines import openai_answers as answers
 from callpipeline.speech.engines.base import EngineTools, PlannedCall, SpeechJob
-from callpipeline.speech.engines.paid import Refusals, order_of, restored_from, result_of, reused
+from callpipeline.speech.engines.paid import order_of, restored_from, result_of, reused
 from callpipeline.speech.trimming import Cut, voice
 
 if TYPE_CHECKING:
@@ -38,8 +38,6 @@ REVISION = "1"
 
 FOLDER = "sending"
 """Below the store: audio on its way out. ``store.files`` sweeps what killed processes leave there."""
-
-OPENAI = "api.openai.com"
 
 ENCODER_SECONDS = 0.2
 """By how much a chunk can be longer than its sound: codecs work in frames, and MP3 begins with some that are empty."""
@@ -108,8 +106,7 @@ class Requests:
     @property
     def server(self) -> str:
         """Whose model it is: a server of one's own may call anything ``whisper-1``. Empty for OpenAI."""
-        server = urlsplit(self.settings.openai_base_url).netloc.rpartition("@")[2]
-        return "" if server == OPENAI or server.endswith(f".{OPENAI}") else server
+        return server_of(self.settings.openai_base_url)
 
     @property
     def ledger(self) -> Ledger:

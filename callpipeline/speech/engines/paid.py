@@ -1,22 +1,14 @@
-"""What engines at a provider share: naming an order, remembering refusals, keeping and restoring what was bought.
+"""What engines at a provider share: naming an order, keeping and restoring what was bought.
 
 What does not belong here: how any provider is spoken to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
-from callpipeline.failures import (
-    AuthenticationFailed,
-    CallPipelineError,
-    EngineFailed,
-    NotConfigured,
-    QuotaExceeded,
-    problems,
-)
+from callpipeline.failures import EngineFailed, problems
 from callpipeline.limits.ledger import Claim, Reuse
 from callpipeline.limits.ledger_rows import Order, Paid, request_hash
 from callpipeline.model import Transcript
@@ -24,37 +16,6 @@ from callpipeline.speech.engines.base import EngineTools, SpeechJob
 from callpipeline.speech.trimming import Cut, restored
 
 PURPOSE = "transcription"
-
-
-class Refusals:
-    """What a provider refused the account: the first recording asks, all others are told the same at once.
-
-    Only what the provider itself says belongs into ``noted``: what is wrong with one recording must not stop the
-    others. A broken budget is not remembered: the gate asks budgets anew before anything is sent, and a shorter
-    recording may still fit.
-    """
-
-    def __init__(self) -> None:
-        self._refusal: CallPipelineError | None = None
-
-    def check(self) -> None:
-        """Raise what was refused before, if anything was.
-
-        Raises:
-            AuthenticationFailed, QuotaExceeded, NotConfigured: as the provider said it.
-        """
-        if self._refusal is not None:
-            raise type(self._refusal)(str(self._refusal)) from self._refusal
-
-    @contextmanager
-    def noted(self) -> Iterator[None]:
-        """Check before a block of requests, and remember a refusal that leaves it."""
-        self.check()
-        try:
-            yield
-        except (AuthenticationFailed, QuotaExceeded, NotConfigured) as error:
-            self._refusal = error
-            raise
 
 
 def order_of(

@@ -77,7 +77,7 @@ class SphinxTranscriber:
                 hint="Set CALLPIPELINE_TRANSCRIBER=whisper and CALLPIPELINE_WHISPER_MODEL to a multilingual "
                 "model such as small, or correct the recording's language.",
             )
-        pieces = list(_pieces(tracks(job.info, job.activity)))
+        pieces = list(_pieces(tracks(job.info, job.activity, by_channel=job.by_channel)))
         found = await asyncio.gather(*(self._cpu(recognise, str(job.path), piece) for piece in pieces))
         segments = sorted((s for piece in found for s in piece), key=lambda s: (s.start, s.channel or 0))
         words = [w.confidence for s in segments for w in s.words if w.confidence is not None]

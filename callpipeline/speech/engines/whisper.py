@@ -8,19 +8,16 @@ brings it).
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import functools
 import itertools
 import math
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from callpipeline.cancellation import checkpoint, stop
+from callpipeline.cancellation import checkpoint, in_thread
 from callpipeline.failures import EngineFailed, NotConfigured, ResourceExhausted
 from callpipeline.model import Segment, Transcript, Word
 from callpipeline.speech.engines import whisper_weights
@@ -30,9 +27,6 @@ from callpipeline.speech.utterances import RATE, Utterance, tracks, utterances
 
 if TYPE_CHECKING:
     from callpipeline.settings import Settings
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 REVISION = "1"
 """Goes up when the same recording and weights would give another text."""
@@ -60,13 +54,17 @@ class WhisperTranscriber:
         self._model = settings.whisper_model
         self._device = settings.whisper_device
         self._compute_type = settings.whisper_compute_type
+        self._suppress_numerals = settings.suppress_numerals
         self._turnstile = asyncio.Semaphore(AT_ONCE)
         self._refusal: NotConfigured | None = None
 
     @property
     def version(self) -> str:
         """Package version, model and our revision."""
-        return f"faster-whisper-{version('faster-whisper')}+{REVISION} {self._model} {self._compute_type}"
+        words = " numbers as words" if self._suppress_numerals else ""
+        return (
+            f"faster-whisper-{version('faster-whisper')}+{REVISION} {self._model} {self._compute_type}{words}"
+        )
 
     async def transcribe(self, job: SpeechJob) -> Transcript:
         """Return what Whisper heard, channel by channel.
@@ -77,19 +75,20 @@ class WhisperTranscriber:
             ResourceExhausted: memory gave out.
         """
         async with self._turnstile:
-            return await _in_thread(self._transcribe, job)
+            return await in_thread(self._transcribe, job)
 
     def _transcribe(self, job: SpeechJob) -> Transcript:
         loaded = self._loaded()
         language = _language(job.language, loaded)
+        suppressed = numerals(loaded.model) if self._suppress_numerals else ()
         try:
-            segments = _transcribe_on(loaded, job, language)
+            segments = _transcribe_on(loaded, job, language, suppressed)
         except RuntimeError as error:
             if loaded.device != "cuda" or self._device != "auto":
                 raise _broken(error) from error
             because = f"CUDA broke ({error})"
             loaded = whisper_weights.fall_back_to_cpu(self._model, self._compute_type, because)
-            segments = _transcribe_on(loaded, job, language)
+            segments = _transcribe_on(loaded, job, language, suppressed)
         return Transcript(
             engine=self.name,
             engine_version=self.version,
@@ -109,18 +108,6 @@ class WhisperTranscriber:
         except NotConfigured as error:
             self._refusal = error
             raise
-
-
-async def _in_thread(fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run ``fn`` in a thread that ends at its next checkpoint when this call is cancelled."""
-    cancelled = threading.Event()
-    context = contextvars.copy_context()
-    context.run(stop.set, cancelled)
-    try:
-        return await asyncio.to_thread(context.run, functools.partial(fn, *args, **kwargs))
-    except asyncio.CancelledError:
-        cancelled.set()
-        raise
 
 
 def _language(wanted: str, loaded: LoadedModel) -> str:
@@ -184,17 +171,22 @@ def _windows(heard: Iterator[Utterance]) -> Iterator[_Window]:
     yield from filling.values()
 
 
-def _transcribe_on(loaded: LoadedModel, job: SpeechJob, language: str) -> list[Segment]:
-    heard = utterances(job.path, tracks(job.info, job.activity), longest=LONGEST)
+def _transcribe_on(
+    loaded: LoadedModel, job: SpeechJob, language: str, suppressed: tuple[int, ...]
+) -> list[Segment]:
+    sources = tracks(job.info, job.activity, by_channel=job.by_channel)
+    heard = utterances(job.path, sources, longest=LONGEST)
     found: list[Segment] = []
     windows = _windows(heard)
     while batch := list(itertools.islice(windows, BATCH)):
         checkpoint()
-        found.extend(_batch_segments(loaded.model, batch, language))
+        found.extend(_batch_segments(loaded.model, batch, language, suppressed))
     return sorted(found, key=lambda s: (s.start, s.channel or 0))
 
 
-def _batch_segments(model: Any, batch: Sequence[_Window], language: str) -> Iterator[Segment]:
+def _batch_segments(
+    model: Any, batch: Sequence[_Window], language: str, suppressed: tuple[int, ...]
+) -> Iterator[Segment]:
     from faster_whisper import BatchedInferencePipeline
 
     grid = round(WINDOW_SECONDS * RATE)
@@ -208,6 +200,7 @@ def _batch_segments(model: Any, batch: Sequence[_Window], language: str) -> Iter
         language=language,
         word_timestamps=True,
         batch_size=BATCH,
+        suppress_tokens=[-1, *suppressed],
         clip_timestamps=[
             {"start": n * WINDOW_SECONDS, "end": n * WINDOW_SECONDS + w.seconds} for n, w in enumerate(batch)
         ],
@@ -215,6 +208,19 @@ def _batch_segments(model: Any, batch: Sequence[_Window], language: str) -> Iter
     for segment in found:
         number = segment.seek // round(model.frames_per_second * WINDOW_SECONDS)
         yield from _placed(segment, batch[number], number * WINDOW_SECONDS)
+
+
+def numerals(model: Any) -> tuple[int, ...]:
+    """Return the tokens with a digit or a sign such as % in them: without these Whisper writes numbers as words.
+
+    Words can be aligned with their sound; "1,250" cannot.
+    """
+    vocabulary = model.hf_tokenizer.get_vocab()
+    return tuple(sorted(token for text, token in vocabulary.items() if _is_numeral(text)))
+
+
+def _is_numeral(text: str) -> bool:
+    return not text.startswith("<|") and any(sign in "0123456789%$£€" for sign in text)
 
 
 def _placed(segment: Any, window: _Window, begin: float) -> Iterator[Segment]:
