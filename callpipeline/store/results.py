@@ -39,6 +39,7 @@ LOCKS = ".locks"
 ASSETS = (
     *("raw_audio", "speech_activity", "audio_chunks", "transcripts", "diarization"),
     *("speaker_turns", "detections", "call_metrics", "chapters"),
+    *("text_chunks", "kg_extractions"),
 )
 """The assets that have a result file for each recording."""
 

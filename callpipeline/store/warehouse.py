@@ -24,9 +24,10 @@ from callpipeline.failures import UsageError
 from callpipeline.intake.catalog import Catalog
 from callpipeline.intake.formats import display
 from callpipeline.intake.records import CatalogRow
-from callpipeline.store import duck, files, locks, warehouse_calls
+from callpipeline.store import duck, files, locks, warehouse_calls, warehouse_graph
 from callpipeline.store.results import LOCKS, parse
 from callpipeline.store.warehouse_calls import CallBook
+from callpipeline.store.warehouse_graph import GraphFiles
 from callpipeline.store.warehouse_tables import CATALOG_COLUMNS, READABLE, SCHEMA_VERSION, TABLES, VIEWS
 
 if TYPE_CHECKING:
@@ -66,12 +67,17 @@ class WarehouseDelta:
 
 
 def refresh(
-    store_root: Path, catalog: Catalog, *, calls: CallBook | None = None, lock_timeout: float | None = 600.0
+    store_root: Path,
+    catalog: Catalog,
+    *,
+    calls: CallBook | None = None,
+    graph: GraphFiles | None = None,
+    lock_timeout: float | None = 600.0,
 ) -> WarehouseDelta:
     """Bring the warehouse up to date with the result files and the catalogue, at the cost of what changed.
 
-    ``calls`` is the ledger, ``None`` when there never was one. A file of another schema version, or one that
-    cannot be read, is built anew.
+    ``calls`` is the ledger, ``graph`` the knowledge graph, ``None`` when there never was one. A file of another schema
+    version, or one that cannot be read, is built anew.
 
     Raises:
         Busy: another process was bringing it up to date all that time.
@@ -79,7 +85,7 @@ def refresh(
     began = time.monotonic()
     store_root.mkdir(parents=True, exist_ok=True)
     with locks.holding(store_root / LOCKS / "warehouse.lock", timeout=lock_timeout):
-        delta = _refresh(store_root, catalog, calls)
+        delta = _refresh(store_root, catalog, calls, graph)
     return replace(delta, seconds=time.monotonic() - began)
 
 
@@ -132,7 +138,9 @@ def export(
 # --- bringing up to date ------------------------------------------------------------------------------
 
 
-def _refresh(root: Path, catalog: Catalog, calls: CallBook | None) -> WarehouseDelta:
+def _refresh(
+    root: Path, catalog: Catalog, calls: CallBook | None, graph: GraphFiles | None
+) -> WarehouseDelta:
     path = root / FILE
     before = _state(path)
     now = _marks(root)
@@ -142,7 +150,9 @@ def _refresh(root: Path, catalog: Catalog, calls: CallBook | None) -> WarehouseD
     changed = [item for item, mark in now.items() if known.get(item, mark) != mark]
     removed = [item for item in known if item not in now]
     ledger = warehouse_calls.difference(calls, before.calls if before else {})
-    if before and not (added or changed or removed or ledger) and before.revision == revision:
+    version = graph.version if graph else ""
+    seen = (revision, version)
+    if before and not (added or changed or removed or ledger) and (before.revision, before.graph) == seen:
         return WarehouseDelta(recordings=before.recordings)
     replaced = (before.replaced if before else 0) + len(changed) + len(removed) + len(ledger.stale)
     anew = before is None or replaced > max(1000, _REBUILD_AFTER * (len(now) + len(before.calls)))
@@ -159,8 +169,11 @@ def _refresh(root: Path, catalog: Catalog, calls: CallBook | None) -> WarehouseD
                 _delete(connection, [*changed, *removed])
                 unreadable = _insert(connection, root, [*added, *changed])
                 warehouse_calls.put(connection, root, calls, ledger)
+            if anew or before is None or before.graph != version:
+                warehouse_graph.put(connection, graph)
             recordings = _put_catalog(connection, root, catalog.rows(absent=True))
-            _put_state(connection, root, now, revision, replaced)
+            _put_files(connection, root, now)
+            _put_state(connection, {"revision": revision, "graph": version, "replaced": str(replaced)})
     return WarehouseDelta(
         added=len(added),
         changed=len(changed),
@@ -179,6 +192,7 @@ class _State:
     marks: dict[Item, Mark]
     calls: dict[str, str]
     revision: str
+    graph: str
     replaced: int
     recordings: int
 
@@ -197,7 +211,14 @@ def _state(path: Path) -> _State | None:
             rows = connection.execute("SELECT asset, key, size, mtime_ns FROM files").fetchall()
             marks = {(asset, key): (size, mtime_ns) for asset, key, size, mtime_ns in rows}
             calls = warehouse_calls.known_marks(connection)
-            return _State(marks, calls, said["revision"], int(said["replaced"]), int(said["recordings"]))
+            return _State(
+                marks,
+                calls,
+                revision=said["revision"],
+                graph=said["graph"],
+                replaced=int(said["replaced"]),
+                recordings=int(said["recordings"]),
+            )
     except (duckdb.Error, KeyError, ValueError) as error:
         log.warning("%s cannot be used and is built anew: %s", path, error)
         return None
@@ -227,6 +248,7 @@ def _make_tables(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("CREATE TABLE files (asset VARCHAR, key VARCHAR, size BIGINT, mtime_ns BIGINT)")
     connection.execute("CREATE TABLE state (name VARCHAR, value VARCHAR)")
     warehouse_calls.make_tables(connection)
+    warehouse_graph.make_tables(connection)
     for view in VIEWS:
         connection.execute(view)
 
@@ -317,9 +339,7 @@ def _catalog_record(row: CatalogRow) -> dict[str, object]:
     }
 
 
-def _put_state(
-    connection: duckdb.DuckDBPyConnection, root: Path, marks: dict[Item, Mark], revision: str, replaced: int
-) -> None:
+def _put_files(connection: duckdb.DuckDBPyConnection, root: Path, marks: dict[Item, Mark]) -> None:
     with files.scratch(root / "files.csv") as lines:
         rows = (f"{asset},{key},{size},{mtime_ns}\n" for (asset, key), (size, mtime_ns) in marks.items())
         lines.write_text("".join(rows))
@@ -330,9 +350,9 @@ def _put_state(
                 f"INSERT INTO files SELECT * FROM read_csv({duck.text(lines)}, columns = {columns},"
                 " header = false)"
             )
+
+
+def _put_state(connection: duckdb.DuckDBPyConnection, said: dict[str, str]) -> None:
     connection.execute("DELETE FROM state")
-    connection.execute(
-        "INSERT INTO state VALUES ('schema', $1), ('revision', $2), ('replaced', $3),"
-        " ('recordings', (SELECT count(*) FROM catalog))",
-        [SCHEMA_VERSION, revision, str(replaced)],
-    )
+    connection.execute("INSERT INTO state SELECT 'recordings', count(*) FROM catalog")
+    connection.executemany("INSERT INTO state VALUES ($1, $2)", [("schema", SCHEMA_VERSION), *said.items()])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SCHEMA_VERSION = "4"
+SCHEMA_VERSION = "6"
 """Another version of the file is thrown away and built anew."""
 
 _REGION = 'STRUCT("start" DOUBLE, "end" DOUBLE)'
@@ -160,6 +160,17 @@ TABLES = (
         columns='key VARCHAR, "start" DOUBLE, "end" DOUBLE, error_class VARCHAR, message VARCHAR, chunk INTEGER',
         select="SELECT key, unnest(g) FROM (SELECT key, unnest(value.gaps) AS g FROM docs)",
     ),
+    Table(
+        name="text_chunks",
+        asset="text_chunks",
+        value='STRUCT(chunks STRUCT(id VARCHAR, "index" INTEGER, "text" VARCHAR, "start" DOUBLE, "end" DOUBLE,'
+        " lines STRUCT(speaker VARCHAR)[], low_value VARCHAR, priority DOUBLE)[])",
+        columns='key VARCHAR, chunk INTEGER, id VARCHAR, "start" DOUBLE, "end" DOUBLE, "text" VARCHAR,'
+        " speakers VARCHAR[], low_value VARCHAR, priority DOUBLE",
+        select='SELECT key, c."index", c.id, c."start", c."end", c."text",'
+        " list_sort(list_distinct([l.speaker FOR l IN c.lines])), c.low_value, c.priority"
+        " FROM (SELECT key, unnest(value.chunks) AS c FROM docs)",
+    ),
 )
 
 CATALOG_COLUMNS = (
@@ -283,6 +294,7 @@ VIEWS = (RECORDINGS, AGENT_SCORES, CAMPAIGN_REACH, COSTS_BY_RECORDING, COSTS_BY_
 READABLE = (
     *(table.name for table in TABLES if table.name not in ("audio", "flags")),
     *("recordings", "agent_scores", "campaign_reach", "provider_calls", "charges"),
+    *("entities", "relations", "mentions"),
     *("costs_by_recording", "costs_by_run", "costs_by_day"),
 )
 """Tables and views that people ask for by name."""

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from callpipeline.failures import UsageError
+from callpipeline.graph.text_chunks import text_chunks
 from callpipeline.intake.catalog import Catalog
 from callpipeline.intake.scan import scan
+from callpipeline.knowledge import TextChunks
 from callpipeline.model import (
     AudioInfo,
     CallMetrics,
@@ -101,6 +103,20 @@ def transcript(*texts: str) -> Transcript:
     return Transcript(engine="x", engine_version="1", language=None, duration=9.0, segments=segments)
 
 
+def chunks(key: str) -> TextChunks:
+    said = (("A", Role.AGENT, 1.5, "hello there"), ("B", Role.CUSTOMER, 3.0, "hi"))
+    turns = SpeakerTurns(
+        turns=tuple(
+            Turn(index=n, speaker=speaker, role=role, start=start, end=start + 1, text=text)
+            for n, (speaker, role, start, text) in enumerate(said)
+        ),
+        role_confidence=1.0,
+        transcript_engine="x",
+        diarization_engine="x",
+    )
+    return text_chunks(turns, transcript(), recording=key, title="", language="en")
+
+
 def test_every_result_becomes_rows_with_its_values(world: World) -> None:
     key = world.recording("Ann Lee", "Sold")
     world.put("transcripts", key, transcript("hello there", "", "it's me"))
@@ -152,9 +168,10 @@ def test_every_result_becomes_rows_with_its_values(world: World) -> None:
             speakers=(speaker,),
         ),
     )
+    world.put("text_chunks", key, chunks(key))
     world.catalog.mark_done(key, "p")
     delta = world.refresh()
-    assert (delta.added, delta.recordings, delta.rebuilt, delta.unreadable) == (5, 1, True, 0)
+    assert (delta.added, delta.recordings, delta.rebuilt, delta.unreadable) == (6, 1, True, 0)
     assert world.ask("SELECT key, agent, disposition, state, duration, flag, present FROM recordings") == [
         (key, "Ann Lee", "Sold", "done", 61.5, True, True)
     ]
@@ -178,6 +195,9 @@ def test_every_result_becomes_rows_with_its_values(world: World) -> None:
     ]
     assert world.ask("SELECT silence_seconds FROM call_metrics") == [(59.5,)]
     assert world.ask("SELECT speaker, words_per_minute FROM speaker_metrics") == [("A", 60.0)]
+    assert world.ask('SELECT chunk, id, "start", text, speakers, low_value FROM text_chunks') == [
+        (0, f"{key}:0", 1.5, "hello there\nhi", ["A", "B"], "greetings and small talk only")
+    ]
 
 
 def test_only_what_changed_is_taken_in_again(world: World) -> None:
