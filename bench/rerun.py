@@ -21,7 +21,8 @@ from callpipeline.defs.launch import open_instance, process, roll_up
 from callpipeline.defs.resources import PipelineResource
 from callpipeline.defs.sensors import build_uploads_sensor
 from callpipeline.intake.scan import scan
-from callpipeline.pipeline.stages import STAGES, always
+from callpipeline.pipeline.stage import always
+from callpipeline.pipeline.stages import STAGES
 from callpipeline.pipeline.walk import plan
 from callpipeline.pipeline.workbench import Workbench
 from callpipeline.settings import Settings

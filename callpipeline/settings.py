@@ -45,6 +45,7 @@ class DiarizerName(StrEnum):
     AUTO = "auto"
     CHANNELS = "channels"
     SPECTRAL = "spectral"
+    TITANET = "titanet"
     SORTFORMER = "sortformer"
 
 
@@ -86,7 +87,8 @@ class Settings(BaseSettings):
     )
     diarizer: DiarizerName = Field(
         DiarizerName.AUTO,
-        description="auto, channels (one voice a channel) or spectral (voices in one channel).",
+        description="auto, channels (one voice a channel), spectral (voices in one channel, no weights), titanet or "
+        "sortformer (NeMo models).",
     )
     language: str = Field(
         "en", description="Language of the recordings, unless their metadata says otherwise."
@@ -96,6 +98,24 @@ class Settings(BaseSettings):
     )
     whisper_device: str = Field("auto", description="auto, cpu or cuda.")
     whisper_compute_type: str = Field("default", description="CTranslate2 compute type, such as int8.")
+    suppress_numerals: bool = Field(
+        False, description="Have Whisper write numbers as words, so that each can be aligned with its sound."
+    )
+    source_separation: bool = Field(
+        False, description="Take noise out of what engines of this machine hear (high-pass, noise reduction)."
+    )
+    enhanced_alignment: bool = Field(
+        False, description="Find the times of words anew by forced alignment (English, CPU only)."
+    )
+    sortformer_model: str = Field(
+        "nvidia/diar_streaming_sortformer_4spk-v2.1",
+        description="NeMo Sortformer for the diarizer sortformer: a .nemo file, or its name at the hub.",
+    )
+    titanet_model: str = Field(
+        "nvidia/speakerverification_en_titanet_large",
+        description="NeMo model of voices for the diarizer titanet: a .nemo file, or its name at the hub.",
+    )
+    nemo_device: str = Field("auto", description="Where NeMo models run: auto, cpu or cuda.")
     assemblyai_api_key: SecretStr | None = Field(
         None, validation_alias="ASSEMBLYAI_API_KEY", description="Key of the AssemblyAI account."
     )
@@ -122,7 +142,12 @@ class Settings(BaseSettings):
     longest_silence: float = Field(
         3.0, ge=0.5, description="Silences longer than this are cut short before sending (s)."
     )
-    speakers: int = Field(2, ge=1, le=8, description="Speakers expected in a mono recording.")
+    speakers: int = Field(
+        2,
+        ge=1,
+        le=8,
+        description="Speakers expected in a mono call of which no metadata says how many; those of hearings are counted.",
+    )
 
     # long recordings
     hearing_from: float = Field(
@@ -247,6 +272,34 @@ class Settings(BaseSettings):
     recordings_in_flight: int = Field(16, ge=1, description="Recordings of a run that are walked at once.")
     memory_limit_mb: float | None = Field(
         None, gt=0, description="Memory (MiB) of the process from which on fewer chunks are kept ready."
+    )
+
+    # speech service
+    service_workers: int = Field(
+        2,
+        ge=1,
+        validation_alias="MAX_WORKERS",
+        description="Recordings that the service works on at once: waiting clients, and runs, each.",
+    )
+    service_queue: int = Field(100, ge=1, description="Tasks that may wait; more are turned away (429).")
+    service_max_bytes: int = Field(
+        1024**3, gt=0, description="Largest upload that the service takes in bytes (1 GiB)."
+    )
+    service_retention_days: float = Field(
+        30.0, gt=0, description="Days until a task, its result and its upload are removed."
+    )
+    service_requests_per_minute: int = Field(
+        600, ge=0, description="Requests a minute of one API key; 0 = any number."
+    )
+    service_cors_origins: str = Field(
+        "", description="Origins of pages that may call the service, with commas; none unless told."
+    )
+    webhook_url: str | None = Field(
+        None,
+        description="Where AssemblyAI reaches the service's /webhooks/assemblyai; jobs then end without polling.",
+    )
+    webhook_secret: SecretStr | None = Field(
+        None, description="What webhooks must carry in the header X-Callpipeline-Webhook; needed with the address."
     )
 
     @field_validator("name_pattern", "folder_pattern")

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from callpipeline.cli import costs, doctor, evaluate, export, hearing, run, status, sweep
+from callpipeline.cli import costs, doctor, evaluate, export, graph, hearing, keys, run, serve, status, sweep
 from callpipeline.cli.views import SOME_FAILED, USAGE, errors
 from callpipeline.failures import CallPipelineError, NotConfigured, UsageError
 from callpipeline.settings import Settings, variable_of
@@ -41,7 +41,10 @@ app.command("costs")(costs.costs)
 app.command("export")(export.export)
 app.command("sweep")(sweep.sweep)
 app.command("doctor")(doctor.doctor)
+app.command("serve")(serve.serve)
+app.add_typer(graph.app, name="graph")
 app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(keys.app, name="keys")
 
 
 def _show_version(wanted: bool) -> None:

@@ -38,6 +38,10 @@ def hearing(
     date: Annotated[str | None, typer.Option(help="When, such as 2026-03-02.")] = None,
     source: Annotated[str | None, typer.Option(help="Where it was taken from, such as an address.")] = None,
     language: Annotated[str | None, typer.Option(help="Language spoken, as a code such as en.")] = None,
+    speakers: Annotated[
+        int | None,
+        typer.Option(help="How many people speak; default: as many voices as are heard.", min=1, max=20),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Folder for the results; default: data/hearings/NAME."),
@@ -63,6 +67,7 @@ def hearing(
         "date": date,
         "source": source,
         "language": language,
+        "speakers": None if speakers is None else str(speakers),
     }
     started = time.monotonic()
     with Workbench(settings) as bench:

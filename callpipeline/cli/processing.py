@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 import typer
@@ -24,7 +24,7 @@ ASK_SECONDS = 10.0
 
 
 def announced(bench: Workbench, pending: Sequence[str]) -> None:
-    """Say what the engine is where that matters: the demo, or a provider that audio is sent to.
+    """Say what the engines are where that matters: the demo, or a provider that audio or text is sent to.
 
     Raises:
         typer.Exit: the provider refuses the account, which has been said; nothing was sent.
@@ -40,36 +40,44 @@ def announced(bench: Workbench, pending: Sequence[str]) -> None:
         with Steps("adding up lengths", None) as steps:
             forecast = most(bench, pending, on_progress=steps.update)
         if forecast.of(Fate.SEND):
-            _ask(bench)
+            _ask(bench, bench.transcriber.name, bench.asked_provider)
         with pool_limits(bench.settings) as limit:
             announce(bench, forecast, limit)
+    if bench.extractor.remote:
+        _ask(bench, bench.extractor.name, bench.asked_extractor)
+        errors.print(
+            f"[yellow]text goes to {bench.extractor.name}[/yellow], which finds entities and relations in it, paid by "
+            "tokens. callpipeline graph build --dry-run says how much it may cost.",
+            soft_wrap=True,
+        )
 
 
-def _ask(bench: Workbench) -> None:
+def _ask(bench: Workbench, name: str, asked: Callable[[], Awaitable[tuple[Finding, ...]]]) -> None:
     """Ask the provider, once and for nothing, whether it takes anything from us: else no recording need be begun."""
     from callpipeline.pipeline.fitness import failed
 
     with Steps("asking the provider", None):
         try:
-            against = failed(asyncio.run(_account(bench)))
+            against = failed(asyncio.run(_account(bench, asked)))
         except (CallPipelineError, TimeoutError) as error:
             said = str(error) or f"no answer within {ASK_SECONDS:g} s"
             errors.print(
-                f"[yellow]{bench.transcriber.name} does not answer now[/yellow]: {escape(said)} "
+                f"[yellow]{name} does not answer now[/yellow]: {escape(said)} "
                 "The work on this machine begins; each recording asks again when it is to be sent.",
                 soft_wrap=True,
             )
             return
     if against:
-        name = bench.transcriber.name
         errors.print(f"[red]nothing was sent to {name}[/red]: {escape(' '.join(against))}", soft_wrap=True)
         raise typer.Exit(USAGE)
 
 
-async def _account(bench: Workbench) -> tuple[Finding, ...]:
+async def _account(
+    bench: Workbench, asked: Callable[[], Awaitable[tuple[Finding, ...]]]
+) -> tuple[Finding, ...]:
     try:
         async with asyncio.timeout(ASK_SECONDS):
-            return await bench.asked_provider()
+            return await asked()
     finally:
         await bench.disconnect()
 
@@ -98,7 +106,13 @@ def process(bench: Workbench, pending: Sequence[str], listen: Callable[[Outcome]
             listen(outcome)
 
     broken: list[str] = []
-    resource = PipelineResource(settings=lambda: bench.settings, engine=bench.engine, listener=hear)
+    resource = PipelineResource(
+        settings=lambda: bench.settings,
+        engine=bench.engine,
+        finder=bench.finder,
+        listener=hear,
+        on_extraction=bench.on_extraction,
+    )
     walked = 0
     with open_instance(bench.settings) as instance:
         runs = launch(
@@ -121,7 +135,7 @@ def process(bench: Workbench, pending: Sequence[str], listen: Callable[[Outcome]
 
 
 def bring_up_to_date(bench: Workbench) -> list[str]:
-    """Bring warehouse and report up to date with the results; return the id of the run if it failed."""
+    """Bring graph, warehouse and report up to date with the results; return the id of the run if it failed."""
     from callpipeline.pipeline.report import reported_revision
 
     if reported_revision(bench.settings.store) == bench.catalog.revision():
@@ -129,7 +143,7 @@ def bring_up_to_date(bench: Workbench) -> list[str]:
     from callpipeline.defs.launch import open_instance, roll_up
     from callpipeline.defs.resources import PipelineResource
 
-    errors.print("bringing the warehouse and the report up to date")
+    errors.print("bringing graph, warehouse and report up to date")
     with open_instance(bench.settings) as instance:
         launched = roll_up(instance, PipelineResource(settings=lambda: bench.settings))
     return [] if launched.success else [launched.run_id]

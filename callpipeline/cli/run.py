@@ -52,7 +52,7 @@ def run(
         bool,
         typer.Option(
             "--force-paid",
-            help="Also transcribe again, and pay again for, what a provider has transcribed before. Asks nothing.",
+            help="Also buy again, and pay again for, what a provider has transcribed or extracted before. Asks nothing.",
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON, for scripts.")] = False,
@@ -72,10 +72,11 @@ def run(
     folder = folder.absolute()
     started = time.monotonic()
     with Workbench(Settings(), force_paid=force_paid) as bench:
-        if force_paid and not bench.transcriber.remote:
+        if force_paid and not (bench.transcriber.remote or bench.extractor.remote):
             raise UsageError(
-                f"--force-paid is for engines at a provider; {bench.transcriber.name} works on this machine.",
-                hint="Set CALLPIPELINE_TRANSCRIBER, or leave the option out.",
+                f"--force-paid is for engines at a provider; {bench.transcriber.name} works on this machine, and so does "
+                f"the extractor {bench.extractor.name}.",
+                hint="Set CALLPIPELINE_TRANSCRIBER or CALLPIPELINE_EXTRACTOR, or leave the option out.",
             )
         found = _take_in(bench, folder)
         if look_only:

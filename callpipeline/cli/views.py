@@ -79,11 +79,15 @@ class _Left(TimeRemainingColumn):
 
 
 class Steps:
-    """Progress of the work on recordings: a bar on a terminal, a line every few seconds elsewhere."""
+    """Progress of the work on recordings: a bar on a terminal, a line every few seconds elsewhere.
+
+    ``note`` stands beside the count from the next update on.
+    """
 
     def __init__(self, what: str, total: int | None) -> None:
         self.what, self.total = what, total
         self.done = self.failed = 0
+        self.note = ""
         self._started = self._said = time.monotonic()
         self._bar: Progress | None = None
         self._terminal = terminal()
@@ -123,8 +127,9 @@ class Steps:
     def update(self, done: int, total: int | None) -> None:
         """Show how far it is."""
         self.done, self.total = done, total
-        note = f"[red]{self.failed} failed[/red]" if self.failed else ""
         if self._bar:
+            failed = f"[red]{self.failed} failed[/red]" if self.failed else ""
+            note = ", ".join(part for part in (failed, self.note) if part)
             self._bar.update(self._task, completed=done, total=total, note=note)
         elif time.monotonic() - self._said >= LINE_SECONDS:
             self._said = time.monotonic()
@@ -138,6 +143,8 @@ class Steps:
         if self.failed:
             parts.append(f"{self.failed} failed")
         parts.append(f"{total - done} waiting")
+        if self.note:
+            parts.append(self.note)
         if foreseeable(done, seconds):
             parts.append(f"about {seconds / done * (total - done):.0f} s left")
         return ", ".join(parts)

@@ -8,7 +8,7 @@ from callpipeline.pipeline.stages import ASSETS
 
 PROCESS = "process_recordings"
 ROLL_UP = "roll_up"
-ROLL_UPS = ("warehouse", "qa_report")
+ROLL_UPS = ("knowledge_graph", "kg_exports", "warehouse", "qa_report")
 
 
 def process_job() -> dg.UnresolvedAssetJobDefinition:
@@ -26,6 +26,6 @@ def roll_up_job() -> dg.UnresolvedAssetJobDefinition:
     return dg.define_asset_job(
         ROLL_UP,
         selection=dg.AssetSelection.assets(*ROLL_UPS),
-        description="Bring the warehouse and the report up to date with what has been worked out since.",
+        description="Bring knowledge graph, warehouse and report up to date with what has been worked out since.",
         executor_def=dg.in_process_executor,
     )

@@ -53,6 +53,18 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
     return dg.DagsterInstance.get()
 
 
+def side_by_side(instance: dg.DagsterInstance) -> bool:
+    """Let runs execute in several threads of this process; false where dagster.yaml sets handlers for logs.
+
+    Dagster sets logging up anew at the start of each run, also where there is nothing to set up. That takes the locks
+    of logging in another order than a run that writes an event, and two such runs wait for each other for ever.
+    """
+    if instance.get_python_log_dagster_handler_config():
+        return False
+    instance.get_yaml_python_handlers = list  # type: ignore[method-assign]
+    return True
+
+
 @dataclass(frozen=True)
 class Launched:
     """One run, finished. ``left``: what it says that it leaves, when somebody stopped it (Ctrl-C, SIGTERM)."""
@@ -72,12 +84,14 @@ def process(
     batch_size: int,
     force_paid: bool = False,
     along: Collection[str] = (),
+    assets: Collection[str] = (),
+    origin: str = "cli",
 ) -> Iterator[Launched]:
     """Add the recordings as partitions and walk them, batch by batch; yield each run when it has ended.
 
     A run that is interrupted is the last one. All of them share one budget, that of the first. ``force_paid``:
     transcribe anew at a provider, and pay for it, what was bought before. ``along``: recordings that are done, of
-    which a few may be walked along; see ``batches``.
+    which a few may be walked along; see ``batches``. ``assets``: only these, else all. ``origin``: who started it.
     """
     wanted = list(dict.fromkeys(keys))
     known = set(instance.get_dynamic_partitions(RECORDINGS))
@@ -94,8 +108,9 @@ def process(
         result = job.execute_in_process(
             run_config={**QUIET, "ops": ops},
             instance=instance,
-            tags={**batch.tags, "callpipeline/from": "cli", SPENDS_WITH: first},
+            tags={**batch.tags, "callpipeline/from": origin, SPENDS_WITH: first},
             run_id=first if number == 0 else None,
+            asset_selection=[dg.AssetKey(asset) for asset in assets] or None,
             raise_on_error=False,
         )
         stopped = _interruption(result)
@@ -111,8 +126,15 @@ def _interruption(result: dg.ExecuteInProcessResult) -> SerializableErrorInfo | 
     return next((error for error in errors if error is not None and error.cls_name == INTERRUPTED), None)
 
 
+def report_lost(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Mark a run whose process is gone as failed; one that has ended stays as it is."""
+    run = instance.get_run_by_id(run_id)
+    if run is not None and not run.is_finished:
+        instance.report_run_failed(run, message="The process that executed this run is gone.")
+
+
 def roll_up(instance: dg.DagsterInstance, resource: PipelineResource) -> Launched:
-    """Bring the warehouse and the report up to date."""
+    """Bring knowledge graph, warehouse and report up to date."""
     job = build_defs({"pipeline": resource}).resolve_job_def(ROLL_UP)
     result = job.execute_in_process(run_config=QUIET, instance=instance, raise_on_error=False)
     return Launched(result.run_id, Batch(()), result.success)

@@ -13,6 +13,7 @@ from typing import TypeAlias
 import dagster as dg
 
 from callpipeline.defs import pools
+from callpipeline.graph.extractors.base import ExtractionProgress, GraphExtractor
 from callpipeline.pipeline.outcomes import RecordingOutcome, StageOutcome
 from callpipeline.pipeline.workbench import Workbench
 from callpipeline.settings import Settings
@@ -33,12 +34,15 @@ def _nobody(outcome: Outcome) -> None:
 class PipelineResource:
     """Opens a workbench for a run. Settings are read when a run starts, not when the code is loaded.
 
-    ``listener`` hears every outcome as it happens: the command line draws its progress from it.
+    ``listener`` hears every outcome as it happens, ``on_extraction`` of each text chunk: the command line draws its
+    progress from them. ``engine`` and ``finder``: see ``Workbench``.
     """
 
     settings: Callable[[], Settings] = Settings
     engine: Transcriber | None = None
+    finder: GraphExtractor | None = None
     listener: Callable[[Outcome], None] = _nobody
+    on_extraction: Callable[[ExtractionProgress], None] | None = None
 
     @contextmanager
     def workbench(
@@ -47,11 +51,11 @@ class PipelineResource:
         """Open the supplies of a run, and close them after.
 
         With ``context`` the run may call providers: under its id, and with Dagster's pools for limits.
-        ``force_paid``: transcribe anew, and pay for it, what was bought before.
+        ``force_paid``: buy anew, and pay for it, what was bought before.
         """
         settings = self.settings()
         if context is None:
-            with Workbench(settings, engine=self.engine) as bench:
+            with Workbench(settings, engine=self.engine, finder=self.finder) as bench:
                 yield bench
             return
         for note in pools.prepare(context.instance, settings):
@@ -61,6 +65,8 @@ class PipelineResource:
         bench = Workbench(
             settings,
             engine=self.engine,
+            finder=self.finder,
+            on_extraction=self.on_extraction,
             run=run_id,
             spends_with=context.run.tags.get(SPENDS_WITH, run_id),
             slot_limit=pools.slot_limit(context.instance),

@@ -94,7 +94,7 @@ def build_results_sensor() -> dg.SensorDefinition:
         job_name=ROLL_UP,
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Brings the warehouse and the report up to date when recordings have been worked out.",
+        description="Brings graph, warehouse and report up to date when recordings have been worked out.",
     )
     def results(context: dg.SensorEvaluationContext, pipeline: Pipeline) -> dg.SensorResult | dg.SkipReason:
         with pipeline.workbench() as bench:

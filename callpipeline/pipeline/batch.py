@@ -11,6 +11,7 @@ from callpipeline.failures import CallPipelineError, describe
 from callpipeline.model import StageFailure
 from callpipeline.pipeline.outcomes import Emit, RecordingOutcome, StageOutcome, Status
 from callpipeline.pipeline.stages import ASSETS
+from callpipeline.pipeline.stopping import WalkStopped
 from callpipeline.pipeline.walk import plan, walk
 from callpipeline.pipeline.workbench import Workbench
 
@@ -50,24 +51,32 @@ async def walk_batch(
 
 async def _one(key: str, wanted: Collection[str], bench: Workbench, emit: Emit) -> RecordingOutcome:
     try:
-        return await walk(key, wanted, bench, emit)
+        return await bench.stops.walking(key, walk(key, wanted, bench, emit))
+    except WalkStopped as stopped:
+        outcome = StageOutcome(key, ASSETS[0], Status.FAILED, 0.0, failure=_failure(key, stopped))
+        emit(outcome)
+        return RecordingOutcome(key, -1, {ASSETS[0]: outcome}, 0.0)
     except Exception as error:  # even a bug outside any stage must not stop the neighbours
         if not isinstance(error, CallPipelineError):
             log.exception("recording %s", key)
-        error_class, message, permanent = describe(error)
-        failure = StageFailure(
-            asset=ASSETS[0],
-            partition=key,
-            error_class=error_class,
-            message=message,
-            permanent=permanent,
-            attempts=1,
-            at=datetime.now(UTC),
-        )
+        failure = _failure(key, error)
         bench.store.fail(failure)
         outcome = StageOutcome(key, ASSETS[0], Status.FAILED, 0.0, failure=failure)
         emit(outcome)
         return RecordingOutcome(key, -1, {ASSETS[0]: outcome}, 0.0)
+
+
+def _failure(key: str, error: Exception) -> StageFailure:
+    error_class, message, permanent = describe(error)
+    return StageFailure(
+        asset=ASSETS[0],
+        partition=key,
+        error_class=error_class,
+        message=message,
+        permanent=permanent,
+        attempts=1,
+        at=datetime.now(UTC),
+    )
 
 
 def _remember(bench: Workbench, outcome: RecordingOutcome, fingerprint: str) -> None:

@@ -90,6 +90,11 @@ class Case:
         return display(self.row.sources[0].name) if self.row.sources else self.key
 
     @property
+    def title(self) -> str:
+        """What it is called: as its metadata says, else its file."""
+        return (self.metadata.title or "").strip() or self.name
+
+    @property
     def language(self) -> str:
         """Language of the recording, as a two-letter code."""
         return self.metadata.language or self.bench.settings.language
@@ -122,15 +127,18 @@ class Case:
 
     def job(self, inputs: Inputs) -> SpeechJob:
         """What a speech engine gets to work on."""
+        info = inputs.get("raw_audio", AudioInfo)
         return SpeechJob(
             key=self.key,
             path=self.audio,
-            info=inputs.get("raw_audio", AudioInfo),
+            info=info,
             activity=inputs.get("speech_activity", SpeechActivity),
             language=self.language,
             sha256=self.row.recording.sha256,
             plan=inputs.find("audio_chunks", ChunkPlan),
             name=self.name,
+            hearing=self.profile(info.duration) == HEARING,
+            speakers=self.metadata.speakers,
         )
 
 

@@ -110,8 +110,10 @@ def export_transcript(bench: Workbench, name: str, file_format: TranscriptFormat
 
     row = recording(bench, name)
     transcript, diarization = _stored(bench, row)
-    turns = speaker_turns(transcript, diarization, channel_roles=row.metadata.channel_roles)
     hearing = profile_of(row.metadata, transcript.duration, bench.settings) == HEARING
+    turns = speaker_turns(
+        transcript, diarization, channel_roles=row.metadata.channel_roles, parties=not hearing
+    )
     found = bench.store.get("chapters", row.recording.key, Chapters) if hearing else None
     parts = found.value.chapters if found else ()
     if file_format == "txt":

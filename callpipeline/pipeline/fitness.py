@@ -257,9 +257,22 @@ async def check(bench: Workbench, job: SpeechJob, metadata: CallMetadata, *, nam
             *errand(wanted, Purse.of(bench.settings, spent)),
         )
 
-    if against := failed((*account, *await bench.checks.do(look))):
+    let_through(account, await bench.checks.do(look), what=name, provider=engine.name)
+
+
+def let_through(
+    account: Iterable[Finding], others: Iterable[Finding] = (), *, what: str, provider: str
+) -> None:
+    """Say all that is against sending ``what`` to a provider, if anything is.
+
+    Raises:
+        NotFit: with the messages of all checks that failed.
+        Recorded: so too, under the class of what its provider has against every call, such as a refused key.
+    """
+    account = tuple(account)
+    if against := failed((*account, *others)):
         reasons = " ".join(f"({number}) {reason}" for number, reason in enumerate(against, 1))
-        said = f"{name} was not sent to {engine.name}: {reasons if len(against) > 1 else against[0]}"
+        said = f"{what} was not sent to {provider}: {reasons if len(against) > 1 else against[0]}"
         for finding in account:
             if finding.error_class:
                 raise Recorded(finding.error_class, said, permanent=False)

@@ -16,7 +16,7 @@ from callpipeline.failures import CallPipelineError
 from callpipeline.intake.formats import display
 from callpipeline.intake.records import CatalogRow, State
 from callpipeline.model import AudioInfo, ChannelSpeech, Region, Role, SpeechActivity
-from callpipeline.pipeline.case import Case, Inputs
+from callpipeline.pipeline.case import HEARING, Case, Inputs, profile_of
 from callpipeline.pipeline.fitness import Planned, Purse, errand, failed, planned, recording
 from callpipeline.pipeline.stages import BY_ASSET, nothing_to_transcribe
 from callpipeline.pipeline.walk import cache_key_of, plan, stored_result
@@ -196,9 +196,7 @@ class _View:
                 return self._not_known(case, asset)
             inputs.stored[asset] = stored
         seconds = inputs.get("raw_audio", AudioInfo).duration
-        reason = nothing_to_transcribe(
-            inputs.get("speech_activity", SpeechActivity), self.bench.settings.releasing_min_speech
-        )
+        reason = nothing_to_transcribe(case, inputs)
         if reason is not None:
             return Prospect(key, case.name, Fate.NO_NEED, (reason,), seconds)
         if self.remote is None:
@@ -228,6 +226,8 @@ class _View:
             activity=_all_speech(info),
             language=row.metadata.language or self.bench.settings.language,
             sha256=row.recording.sha256,
+            hearing=profile_of(row.metadata, seconds, self.bench.settings) == HEARING,
+            speakers=row.metadata.speakers,
         )
         wanted = self._planned(self.remote, job)
         return Prospect(key, display(path.name), _fate(wanted), (), seconds, wanted)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from callpipeline.pipeline.stages import STAGES, always
+from callpipeline.pipeline.stage import always
+from callpipeline.pipeline.stages import STAGES
 from callpipeline.pipeline.walk import plan
 from callpipeline.pipeline.workbench import Workbench
 

@@ -2,14 +2,13 @@
 
 To add a stage: write its function here (a few lines that call a domain room), add a row to ``STAGES``, and its
 asset spec under ``defs/assets``. A rule that changes gets a new ``code_version``: only what is below is re-done.
+Those of the knowledge graph are in ``graph_stages``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from callpipeline.failures import Recorded, SourceUnavailable
 from callpipeline.model import (
@@ -20,69 +19,18 @@ from callpipeline.model import (
     Detection,
     Detections,
     Diarization,
-    Record,
+    Role,
     SpeakerTurns,
     SpeechActivity,
     Transcript,
     Verdict,
 )
 from callpipeline.pipeline.case import HEARING, Case, Inputs, timestamp
+from callpipeline.pipeline.graph_stages import GRAPH_STAGES
+from callpipeline.pipeline.stage import Stage
 from callpipeline.pipeline.workbench import Workbench
 from callpipeline.speech import provided
 from callpipeline.speech.engines.base import ChunkingTranscriber, ChunkLimits
-
-Run = Callable[[Case, Inputs], Awaitable[Record]]
-
-
-def _none(_: Any) -> Mapping[str, object]:
-    return {}
-
-
-def _never(_: Workbench) -> bool:
-    return False
-
-
-def always(case: Case, inputs: Inputs) -> bool:
-    """Say that every recording needs a stage."""
-    return True
-
-
-def _nothing(_: Any) -> Recorded | None:
-    return None
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One row of the table: an asset of a recording and how it comes about.
-
-    ``parameters`` are the settings and engines that decide the result for every recording, ``facts`` what decides it
-    for one. With the code version and the inputs' data versions they are the cache key. ``can_do_without`` names
-    inputs whose failure leaves a part that can still be decided. ``anew`` says whether this run makes the result
-    again although nothing that decides it has changed.
-
-    ``applies`` says, from the inputs that are there, whether a recording needs it at all. ``optional`` names stages
-    that some recordings do not need; of the others, their results are inputs. ``lacks`` says what is missing of a
-    result that is there in part: it is kept and used, and made again by the next run.
-    """
-
-    asset: str
-    needs: tuple[str, ...]
-    value: type[Record]
-    code_version: str
-    run: Run
-    parameters: Callable[[Workbench], Mapping[str, object]] = _none
-    facts: Callable[[Case], Mapping[str, object]] = _none
-    can_do_without: tuple[str, ...] = ()
-    anew: Callable[[Workbench], bool] = _never
-    applies: Callable[[Case, Inputs], bool] = always
-    optional: tuple[str, ...] = ()
-    lacks: Callable[[Any], Recorded | None] = _nothing
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """All stages that this one waits for."""
-        return (*self.needs, *self.optional)
-
 
 # --- audio --------------------------------------------------------------------------------------------
 
@@ -131,11 +79,14 @@ async def _speech_activity(case: Case, inputs: Inputs) -> SpeechActivity:
 
     if not case.is_audio:
         return provided.activity((await case.bench.workers.thread(_ready_transcript, case))[0])
+    info = inputs.get("raw_audio", AudioInfo)
+    # The channels of a hearing are nobody's, unless its metadata says whose.
+    nobody = dict.fromkeys(range(info.channels), Role.UNKNOWN) if _hearing(case, inputs) else {}
     return await case.bench.workers.thread(
         speech_activity,
         case.audio,
-        inputs.get("raw_audio", AudioInfo),
-        channel_roles=case.metadata.channel_roles,
+        info,
+        channel_roles={**nobody, **(case.metadata.channel_roles or {})},
     )
 
 
@@ -163,7 +114,7 @@ def _works_in_chunks(case: Case, inputs: Inputs) -> bool:
         return False
     if info is None or activity is None or case.row.transcript is not None:
         return False
-    if nothing_to_transcribe(activity, case.bench.settings.releasing_min_speech) is not None:
+    if nothing_to_transcribe(case, inputs) is not None:
         return False
     return case.profile(info.duration) == HEARING or not engine.fits(info, activity)
 
@@ -174,7 +125,7 @@ def _chunk_limits(bench: Workbench) -> ChunkLimits | None:
 
 
 async def _transcripts(case: Case, inputs: Inputs) -> Transcript:
-    from callpipeline.pipeline.fitness import check
+    from callpipeline.pipeline.transcription import transcribed
     from callpipeline.qa.redaction import redact_transcript
 
     bench = case.bench
@@ -182,14 +133,9 @@ async def _transcripts(case: Case, inputs: Inputs) -> Transcript:
         transcript, _ = await bench.workers.thread(_ready_transcript, case)
     else:
         engine = bench.transcriber
-        reason = nothing_to_transcribe(
-            inputs.get("speech_activity", SpeechActivity), bench.settings.releasing_min_speech
-        )
+        reason = nothing_to_transcribe(case, inputs)
         if reason is None:
-            job = case.job(inputs)
-            await check(bench, job, case.metadata, name=case.name)
-            with bench.progress.of(case.key):
-                transcript = await engine.transcribe(job)
+            transcript = await transcribed(case, case.job(inputs))
         else:
             transcript = Transcript(
                 engine=engine.name,
@@ -212,13 +158,16 @@ def _ready_transcript(case: Case) -> tuple[Transcript, Path]:
     return read_transcript(file, sha256=case.row.transcript_sha256), split_line(file)[0]
 
 
-def nothing_to_transcribe(activity: SpeechActivity, min_speech: float) -> str | None:
+def nothing_to_transcribe(case: Case, inputs: Inputs) -> str | None:
     """Say why a recording needs no transcription: nobody speaks, or (on its own channel) the agent never does."""
     from callpipeline.qa import releasing
 
+    activity = inputs.get("speech_activity", SpeechActivity)
     if not any(channel.speech for channel in activity.channels):
         return "nobody speaks"
-    verdict = releasing.detect(activity, min_speech=min_speech).verdict
+    if _hearing(case, inputs):
+        return None
+    verdict = releasing.detect(activity, min_speech=case.bench.settings.releasing_min_speech).verdict
     return "the agent never speaks" if verdict is Verdict.YES else None
 
 
@@ -226,7 +175,7 @@ async def _diarization(case: Case, inputs: Inputs) -> Diarization:
     if not case.is_audio:
         return provided.diarization((await case.bench.workers.thread(_ready_transcript, case))[0])
     job = case.job(inputs)
-    return await case.bench.diarizer(job.info).diarize(job)
+    return await case.bench.diarizer(job).diarize(job)
 
 
 async def _speaker_turns(case: Case, inputs: Inputs) -> SpeakerTurns:
@@ -236,6 +185,7 @@ async def _speaker_turns(case: Case, inputs: Inputs) -> SpeakerTurns:
         inputs.get("transcripts", Transcript),
         inputs.get("diarization", Diarization),
         channel_roles=case.metadata.channel_roles,
+        parties=not _hearing(case, inputs),
     )
 
 
@@ -309,7 +259,8 @@ def _text_detections(
 async def _call_metrics(case: Case, inputs: Inputs) -> CallMetrics:
     from callpipeline.qa.metrics import call_metrics
 
-    return call_metrics(
+    return await case.bench.workers.thread(
+        call_metrics,
         inputs.get("speaker_turns", SpeakerTurns),
         inputs.get("speech_activity", SpeechActivity),
         inputs.get("raw_audio", AudioInfo),
@@ -329,8 +280,12 @@ def _call(case: Case, inputs: Inputs) -> bool:
 
 def _seconds(inputs: Inputs) -> float:
     """Return the recording's length, 0 if the stages that know it failed."""
-    info, activity = inputs.find("raw_audio", AudioInfo), inputs.find("speech_activity", SpeechActivity)
-    return info.duration if info else activity.duration if activity else 0.0
+    found = (
+        inputs.find("raw_audio", AudioInfo),
+        inputs.find("speech_activity", SpeechActivity),
+        inputs.find("transcripts", Transcript),
+    )
+    return next((value.duration for value in found if value is not None), 0.0)
 
 
 # --- what decides a result beside its inputs ----------------------------------------------------------
@@ -338,7 +293,28 @@ def _seconds(inputs: Inputs) -> float:
 
 def _roles(case: Case) -> Mapping[str, object]:
     roles = case.metadata.channel_roles
-    return {"channel_roles": {str(k): v for k, v in roles.items()} if roles else None}
+    return {
+        "channel_roles": {str(k): v for k, v in roles.items()} if roles else None,
+    }
+
+
+def _people(case: Case) -> Mapping[str, object]:
+    return {"speakers": case.metadata.speakers}
+
+
+def _kind(case: Case, inputs: Inputs) -> Mapping[str, object]:
+    return {"profile": case.profile(_seconds(inputs))}
+
+
+def _channels(case: Case, inputs: Inputs) -> Mapping[str, object]:
+    """What a hearing differs in from a call, as far as its sound goes: several channels may be one room."""
+    info = inputs.find("raw_audio", AudioInfo)
+    return {"room": info is not None and info.channels > 1 and _hearing(case, inputs)}
+
+
+def _asked(case: Case, inputs: Inputs) -> Mapping[str, object]:
+    """A provider is told how many speak in a call."""
+    return {**_channels(case, inputs), **(_kind(case, inputs) if case.bench.transcriber.remote else {})}
 
 
 def _limits(bench: Workbench) -> Mapping[str, object]:
@@ -367,6 +343,7 @@ def _from_where(bench: Workbench) -> Mapping[str, object]:
 
 
 def _engine(bench: Workbench) -> Mapping[str, object]:
+    from callpipeline.pipeline.transcription import options
     from callpipeline.qa.redaction import RULE_VERSION
 
     return {
@@ -375,6 +352,7 @@ def _engine(bench: Workbench) -> Mapping[str, object]:
         "version": bench.transcriber.version,
         "redact_pii": bench.settings.redact_pii,
         "min_speech": bench.settings.releasing_min_speech,
+        **options(bench),
     }
 
 
@@ -385,15 +363,21 @@ def _bought_anew(bench: Workbench) -> bool:
 def _text_source(case: Case) -> Mapping[str, object]:
     from callpipeline.intake.transcript_files import READER_VERSION
 
-    return {"reader": READER_VERSION, "language": case.language, "transcript": case.row.transcript_sha256}
+    remote = case.bench.transcriber.remote
+    return {
+        "reader": READER_VERSION,
+        "language": case.language,
+        "transcript": case.row.transcript_sha256,
+        "speakers": case.metadata.speakers if remote else None,
+    }
 
 
 def _diarizer(bench: Workbench) -> Mapping[str, object]:
-    from callpipeline.speech.diarizers import channels, spectral
+    from callpipeline.speech.diarizers import versions
 
     return {
         "diarizer": bench.settings.diarizer,
-        "versions": [channels.VERSION, spectral.VERSION],
+        "versions": versions(bench.settings),
         "speakers": bench.settings.speakers,
     }
 
@@ -420,7 +404,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("raw_audio", (), AudioInfo, "1", _raw_audio, parameters=_limits),
     Stage(
         "speech_activity", ("raw_audio",), SpeechActivity, "1", _speech_activity,
-        parameters=_detector, facts=_roles,
+        parameters=_detector, facts=_roles, shows=_channels,
     ),
     Stage(
         "audio_chunks", ("raw_audio", "speech_activity"), ChunkPlan, "1", _audio_chunks,
@@ -430,14 +414,15 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "transcripts", ("raw_audio", "speech_activity"), Transcript, "1", _transcripts,
         parameters=_engine, facts=_text_source, anew=_bought_anew, optional=("audio_chunks",),
-        lacks=_missing_chunks,
+        lacks=_missing_chunks, shows=_asked,
     ),
     Stage(
         "diarization", ("raw_audio", "speech_activity"), Diarization, "1", _diarization,
-        parameters=_diarizer,
+        parameters=_diarizer, facts=_people, shows=_kind,
     ),
     Stage(
-        "speaker_turns", ("transcripts", "diarization"), SpeakerTurns, "1", _speaker_turns, facts=_roles
+        "speaker_turns", ("transcripts", "diarization"), SpeakerTurns, "1", _speaker_turns,
+        facts=_roles, shows=_kind,
     ),
     Stage(
         "detections", ("speech_activity", "diarization", "speaker_turns"), Detections, "1", _detections,
@@ -451,6 +436,7 @@ STAGES: tuple[Stage, ...] = (
         "chapters", ("raw_audio", "speaker_turns"), Chapters, "1", _chapters,
         parameters=_from_where, applies=_hearing,
     ),
+    *GRAPH_STAGES,
 )  # fmt: skip
 
 BY_ASSET: Mapping[str, Stage] = {stage.asset: stage for stage in STAGES}

@@ -18,7 +18,8 @@ from callpipeline.failures import Recorded, UpstreamMissing, describe
 from callpipeline.model import StageFailure
 from callpipeline.pipeline.case import Case, Inputs
 from callpipeline.pipeline.outcomes import Emit, RecordingOutcome, StageOutcome, Status
-from callpipeline.pipeline.stages import BY_ASSET, STAGES, Stage
+from callpipeline.pipeline.stage import Stage
+from callpipeline.pipeline.stages import BY_ASSET, STAGES
 from callpipeline.pipeline.workbench import Workbench
 from callpipeline.store.results import Stored
 
@@ -127,7 +128,7 @@ def cache_key_of(stage: Stage, case: Case, inputs: Inputs) -> str:
         {
             "code": stage.code_version,
             "parameters": stage.parameters(case.bench),
-            "case": stage.facts(case),
+            "case": {**stage.facts(case), **stage.shows(case, inputs)},
             "inputs": {
                 asset: inputs.data_version(asset)
                 for asset in stage.inputs

@@ -3,42 +3,46 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import inf
 from types import TracebackType
+from typing import TypeVar
 
-from callpipeline.failures import CallPipelineError, NotConfigured
+from callpipeline.graph.extractors import extractor
+from callpipeline.graph.extractors.base import ExtractionProgress, GraphExtractor, GraphTools
 from callpipeline.intake.catalog import Catalog
 from callpipeline.limits.ledger_rows import ProviderCall
-from callpipeline.limits.retry import RetryPolicy, retrying
+from callpipeline.limits.retry import RetryPolicy
 from callpipeline.limits.slots import Limit, OnChange
 from callpipeline.limits.supplies import Supplies, open_supplies
-from callpipeline.limits.worker import Turns, Worker
-from callpipeline.model import AudioInfo, Finding, Transcript
+from callpipeline.limits.worker import Worker
+from callpipeline.model import Finding
+from callpipeline.pipeline.account import Account
 from callpipeline.pipeline.progress import ProgressStore
+from callpipeline.pipeline.stopping import Stops
 from callpipeline.pipeline.workers import Workers
-from callpipeline.qa.redaction import redact_transcript
+from callpipeline.qa.redaction import redact, redact_transcript
 from callpipeline.settings import Settings
 from callpipeline.speech.diarizers import diarizer
 from callpipeline.speech.diarizers.base import Diarizer
 from callpipeline.speech.engines import transcriber
-from callpipeline.speech.engines.base import EngineTools, RemoteTranscriber, Transcriber, refused
+from callpipeline.speech.engines.base import EngineTools, RemoteTranscriber, SpeechJob, Transcriber
 from callpipeline.store.pressure import look_ahead
 from callpipeline.store.results import ResultStore
 
-ASK_AGAIN_SECONDS = 30.0
-"""A provider that said no, or nothing, is asked again after this: a run outlives a short outage."""
+T = TypeVar("T")
 
 
 @dataclass
 class Workbench:
     """Supplies of one process. Engines are made at first use, so that a run that needs none loads none.
 
-    ``engine`` replaces the configured transcriber; benches and tests use it. ``run`` is the run's id, under which
-    it holds slots, ``spends_with`` the id in the ledger and for the budget if it is another. ``slot_limit`` gives
-    the size of a pool (Dagster's), ``on_slot_change`` shows who holds slots. ``force_paid``: transcribe anew at
-    a provider, and pay for it, what is there already.
+    ``engine`` replaces the configured transcriber, ``finder`` the configured extractor; benches and tests use them.
+    ``run`` is the run's id, under which it holds slots, ``spends_with`` the id in the ledger and for the budget if it
+    is another. ``slot_limit`` gives the size of a pool (Dagster's), ``on_slot_change`` shows who holds slots,
+    ``on_extraction`` hears of each text chunk. ``force_paid``: buy anew from providers, and pay for it, what is there
+    already.
     """
 
     settings: Settings
@@ -48,17 +52,21 @@ class Workbench:
     slot_limit: Limit | None = None
     on_slot_change: OnChange | None = None
     force_paid: bool = False
+    finder: GraphExtractor | None = None
+    on_extraction: Callable[[ExtractionProgress], None] | None = None
+    stops: Stops = field(default_factory=Stops)
+    """Through which the walk of one recording can be ended from another thread."""
     workers: Workers = field(init=False)
     checks: Worker = field(init=False)
     """A thread for checks before a call: they must not queue behind long decodes."""
+    graph_account: Account = field(init=False)
+    """What the extractor's provider says of our account."""
     deadline: float | None = field(init=False)
 
     def __post_init__(self) -> None:
         self.workers = Workers(self.settings.workers)
         self.checks = Worker("checks")
-        self._turns = Turns()
-        self._answer: tuple[Finding, ...] | CallPipelineError = ()
-        self._ask_after = float("-inf")
+        self._account, self.graph_account = Account(self._policy), Account(self._policy)
         allowed = self.settings.run_deadline
         self.deadline = time.monotonic() + allowed if allowed else None
 
@@ -101,6 +109,25 @@ class Workbench:
         )
 
     @cached_property
+    def extractor(self) -> GraphExtractor:
+        """What finds entities and relations in text chunks.
+
+        Raises:
+            NotConfigured: the chosen extractor cannot work here.
+            UsageError: the ontology file cannot be used.
+        """
+        tools = GraphTools(
+            cpu=self.workers.cpu,
+            thread=self.workers.thread,
+            supplies=lambda: self.supplies,
+            clean_text=redact if self.settings.redact_pii else _as_it_is,
+            deadline=self.deadline,
+            force_paid=self.force_paid,
+            progress=self.on_extraction or _nobody,
+        )
+        return self.finder or extractor(self.settings, tools)
+
+    @cached_property
     def supplies(self) -> Supplies:
         """Slots, rates, ledger, prices and budgets, shared with all other processes."""
         return open_supplies(
@@ -130,32 +157,33 @@ class Workbench:
         engine = self.transcriber
         if not isinstance(engine, RemoteTranscriber):
             return ()
-        async with self._turns.of("provider"):
-            if time.monotonic() >= self._ask_after:
-                try:
-                    self._answer = await retrying(engine.probe, self._policy)
-                except NotConfigured as error:
-                    self._answer = (refused(engine.name, error),)
-                except CallPipelineError as error:
-                    self._answer = error
-                well = isinstance(self._answer, tuple) and all(finding.passed for finding in self._answer)
-                self._ask_after = inf if well else time.monotonic() + ASK_AGAIN_SECONDS
-            if isinstance(self._answer, CallPipelineError):
-                raise type(self._answer)(str(self._answer)) from self._answer
-            return self._answer
+        return await self._account.asked(engine.name, engine.probe)
+
+    async def asked_extractor(self) -> tuple[Finding, ...]:
+        """Return what the extractor's provider says of key and models; asked once, as long as all is well.
+
+        Nothing for an extractor of this machine.
+
+        Raises:
+            CallPipelineError: it did not answer, after the usual retries.
+        """
+        if not self.extractor.remote:
+            return ()
+        return await self.graph_account.asked(self.extractor.name, self.extractor.probe)
 
     @property
     def _policy(self) -> RetryPolicy:
         return RetryPolicy().scaled(self.settings.retry_delay_scale)
 
     async def disconnect(self) -> None:
-        """Close a provider's connections, in the event loop that used them."""
-        if isinstance(self.__dict__.get("transcriber"), RemoteTranscriber):
-            await self.__dict__["transcriber"].disconnect()
+        """Close connections to providers, in the event loop that used them."""
+        for engine in (self.__dict__.get("transcriber"), self.__dict__.get("extractor")):
+            if engine is not None and engine.remote:
+                await engine.disconnect()
 
-    def diarizer(self, info: AudioInfo) -> Diarizer:
-        """The diarization engine for a recording of this shape."""
-        return diarizer(self.settings, self.workers.cpu, info)
+    def diarizer(self, job: SpeechJob) -> Diarizer:
+        """The diarization engine for a recording."""
+        return diarizer(self.settings, self.workers.cpu, job)
 
     def close(self, *, kill: bool = False) -> None:
         """Give back workers and database handles."""
@@ -177,5 +205,9 @@ class Workbench:
         self.close(kill=kind is not None)
 
 
-def _as_it_is(transcript: Transcript) -> Transcript:
-    return transcript
+def _as_it_is(said: T) -> T:
+    return said
+
+
+def _nobody(progress: ExtractionProgress) -> None:
+    """Where nobody wants to know how far text chunks have come."""

@@ -32,6 +32,7 @@ class Workers:
         self.count = count
         self._processes: Any = None
         self._threads: Executor | None = None
+        self._starting = threading.Lock()
         self._stop = threading.Event()
 
     async def cpu(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -73,17 +74,18 @@ class Workers:
             self._threads = None
 
     def _pool(self) -> Any:
-        if self._processes is None:
-            from loky import ProcessPoolExecutor
-            from loky.backend import get_context
+        with self._starting:  # a service lends its workers to the threads of its runs
+            if self._processes is None:
+                from loky import ProcessPoolExecutor
+                from loky.backend import get_context
 
-            self._processes = ProcessPoolExecutor(
-                max_workers=self.count,
-                context=get_context("loky"),
-                timeout=IDLE_SECONDS,
-                initializer=_start_worker,
-            )
-        return self._processes
+                self._processes = ProcessPoolExecutor(
+                    max_workers=self.count,
+                    context=get_context("loky"),
+                    timeout=IDLE_SECONDS,
+                    initializer=_start_worker,
+                )
+            return self._processes
 
 
 def _start_worker() -> None:

@@ -30,7 +30,11 @@ GRAPH = {
     "detections": ("qa", ["diarization", "speaker_turns", "speech_activity"]),
     "call_metrics": ("qa", ["raw_audio", "speaker_turns", "speech_activity"]),
     "chapters": ("speech", ["raw_audio", "speaker_turns"]),
-    "warehouse": ("results", list(ASSETS)),
+    "text_chunks": ("graph", ["speaker_turns", "transcripts"]),
+    "kg_extractions": ("graph", ["text_chunks", "transcripts"]),
+    "knowledge_graph": ("graph", ["raw_audio", "text_chunks", "kg_extractions"]),
+    "kg_exports": ("graph", ["knowledge_graph"]),
+    "warehouse": ("results", [*ASSETS, "knowledge_graph"]),
     "qa_report": ("results", ["raw_audio", "speaker_turns", "detections", "call_metrics"]),
 }
 

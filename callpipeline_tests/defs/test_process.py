@@ -22,6 +22,16 @@ from callpipeline_tests.defs.conftest import OF_A_CALL, House
 
 Calls = Callable[[int], Path]
 
+BELOW_THE_TEXT = (
+    "transcripts",
+    "speaker_turns",
+    "detections",
+    "call_metrics",
+    "text_chunks",
+    "kg_extractions",
+)
+"""The assets of a call that need its transcript, and the transcript."""
+
 
 class FailingTranscriber(InstantTranscriber):
     """Breaks on the recordings that it is told to."""
@@ -72,7 +82,7 @@ def test_a_late_failure_keeps_what_came_before_it(house: House, calls: Calls) ->
     good = {keys[0], keys[2]}
     assert house.materialized("raw_audio") == set(keys)
     assert house.materialized("diarization") == set(keys)
-    for asset in ("transcripts", "speaker_turns", "detections", "call_metrics"):
+    for asset in BELOW_THE_TEXT:
         assert house.materialized(asset) == good
 
 
@@ -84,9 +94,7 @@ def test_running_again_after_a_failure_does_only_what_failed(house: House, calls
     engine.broken = set()
     [run] = house.process([keys[1]])
     assert run.success
-    assert house.stages("done") == {
-        (keys[1], asset) for asset in ("transcripts", "speaker_turns", "detections", "call_metrics")
-    }
+    assert house.stages("done") == {(keys[1], asset) for asset in BELOW_THE_TEXT}
     assert house.materialized("call_metrics") == set(keys)
 
 

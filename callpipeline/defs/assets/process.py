@@ -19,9 +19,11 @@ from callpipeline.defs.assets import (
     chapters,
     detections,
     diarization,
+    kg_extractions,
     raw_audio,
     speaker_turns,
     speech_activity,
+    text_chunks,
     transcripts,
 )
 from callpipeline.defs.assets.base import AssetFace, View
@@ -29,6 +31,7 @@ from callpipeline.defs.bridge import Bridge, undisturbed
 from callpipeline.defs.partitions import recordings
 from callpipeline.defs.progress import Progress, line
 from callpipeline.defs.resources import Outcome, Pipeline
+from callpipeline.graph.extractors import REMOTE
 from callpipeline.limits.supplies import POOLS
 from callpipeline.pipeline.batch import walk_batch
 from callpipeline.pipeline.outcomes import StageOutcome, Status
@@ -45,6 +48,8 @@ FACES: tuple[AssetFace, ...] = (
     detections.FACE,
     call_metrics.FACE,
     chapters.FACE,
+    text_chunks.FACE,
+    kg_extractions.FACE,
 )
 BY_ASSET = {face.asset: face for face in FACES}
 STEP = "walk_recordings"
@@ -60,8 +65,8 @@ class WalkConfig(dg.Config):
     force_paid: bool = Field(
         default=False,
         description=(
-            "Transcribe the selected recordings at the provider again, and pay for them again, although their "
-            "transcripts are there. Without it, what was bought once is never bought again."
+            "Buy the selected transcripts (and extractions, if their extractor is a provider's) again, and pay for them "
+            "again, although they are there. Without it, what was bought once is never bought again."
         ),
     )
 
@@ -85,8 +90,8 @@ def build_step() -> dg.AssetsDefinition:
         progress = Progress(keys)
         with pipeline.workbench(context, force_paid=config.force_paid) as bench:
             try:
-                if bench.transcriber.remote:
-                    context.log.info(_terms(bench))
+                if sent := _sent(bench):
+                    context.log.info("%s %s", sent, _terms(bench))
                 for outcome in Bridge[Outcome](partial(walk_batch, keys, wanted, bench)):
                     with undisturbed():
                         pipeline.listener(outcome)
@@ -105,8 +110,19 @@ def build_step() -> dg.AssetsDefinition:
     return walk_recordings
 
 
+def _sent(bench: Workbench) -> str:
+    """Say what leaves this machine, "" if nothing does."""
+    audio, text = bench.transcriber.remote, bench.settings.extractor in REMOTE
+    return " ".join(
+        [
+            *([f"Engine {bench.transcriber.name}: audio is sent to a provider."] if audio else []),
+            *([f"Extractor {bench.settings.extractor}: text is sent to a provider."] if text else []),
+        ]
+    )
+
+
 def _terms(bench: Workbench) -> str:
-    """Say where the audio goes, how much of it at a time, and what it may cost."""
+    """Say how much is sent at a time, and what it may cost."""
     settings = bench.settings
     limits = {pool: bench.slot_limit(pool) if bench.slot_limit else None for pool in POOLS}
     slots = (
@@ -119,10 +135,7 @@ def _terms(bench: Workbench) -> str:
         for dollars in [getattr(settings, f"budget_per_{what}")]
     )
     again = " What was bought before is bought again (force_paid)." if bench.force_paid else ""
-    return (
-        f"Engine {bench.transcriber.name}: audio is sent to a provider. Slots of the pools, now: "
-        f"{', '.join(slots)}. Budgets: {', '.join(budgets)}.{again}"
-    )
+    return f"Slots of the pools, now: {', '.join(slots)}. Budgets: {', '.join(budgets)}.{again}"
 
 
 def _tell(context: dg.AssetExecutionContext, outcome: StageOutcome, bench: Workbench) -> None:
@@ -134,16 +147,17 @@ def _tell(context: dg.AssetExecutionContext, outcome: StageOutcome, bench: Workb
     if outcome.status is Status.FAILED:
         context.log.error(line(outcome))
     elif outcome.stored is not None:
-        for event in _events(outcome, bench):
+        for event in events(outcome, bench):
             context.log_event(event)
         list(
             context.consume_events()
         )  # they are written; nobody needs those of thousands of recordings at the end
 
 
-def _events(
+def events(
     outcome: StageOutcome, bench: Workbench
 ) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
+    """Yield what Dagster shall know of a stage that has a result: how it came out, and the verdicts of its checks."""
     assert outcome.stored is not None  # noqa: S101 - the caller looked
     face, stored = BY_ASSET[outcome.asset], outcome.stored
     view = View(bench, stored)

@@ -18,13 +18,13 @@ def build_warehouse() -> dg.AssetsDefinition:
         name="warehouse",
         group_name="results",
         kinds={"duckdb"},
-        code_version="2",
-        deps=over_all_recordings(*ASSETS),
+        code_version="3",
+        deps=[*over_all_recordings(*ASSETS), "knowledge_graph"],
         description=(
             "warehouse.duckdb: recordings, segments, words, turns, detections, call_metrics, agent_scores, "
-            "campaign_reach, provider_calls, charges, costs_by_recording, costs_by_run, costs_by_day. Made from the result "
-            "files and the ledger by difference; may be deleted at any time. Open it read-only with DuckDB, or use "
-            "callpipeline export --table NAME."
+            "campaign_reach, text_chunks, entities, relations, mentions, provider_calls, charges, costs_by_recording, "
+            "costs_by_run, costs_by_day. Made from the result files, the graph and the ledger by difference; may be deleted "
+            "at any time. Open it read-only with DuckDB, or use callpipeline export --table NAME."
         ),
     )
     def warehouse(context: dg.AssetExecutionContext, pipeline: Pipeline) -> dg.MaterializeResult[None]:
