@@ -6,8 +6,16 @@ once a block, so that a cancelled run ends within seconds however long the recor
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
+import functools
 import threading
+from collections.abc import Callable
 from contextvars import ContextVar
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 stop: ContextVar[threading.Event | None] = ContextVar("callpipeline_stop", default=None)
 
@@ -21,3 +29,15 @@ def checkpoint() -> None:
     event = stop.get()
     if event is not None and event.is_set():
         raise Stopped
+
+
+async def in_thread(fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run ``fn`` in a thread that ends at its next checkpoint when this call is cancelled."""
+    cancelled = threading.Event()
+    context = contextvars.copy_context()
+    context.run(stop.set, cancelled)
+    try:
+        return await asyncio.to_thread(context.run, functools.partial(fn, *args, **kwargs))
+    except asyncio.CancelledError:
+        cancelled.set()
+        raise

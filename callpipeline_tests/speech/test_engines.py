@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from callpipeline.failures import NotConfigured
-from callpipeline.model import AudioInfo
 from callpipeline.settings import Settings
 from callpipeline.speech.diarizers import diarizer
 from callpipeline.speech.engines import available, transcriber
-from callpipeline.speech.engines.base import CpuRunner
+from callpipeline.speech.engines.base import CpuRunner, SpeechJob
 from callpipeline_tests.speech.conftest import Call, tools_of
 from callpipeline_tests.tiny_whisper import tiny_whisper
 
@@ -87,7 +87,12 @@ def test_doctor_lists_every_engine_and_the_chosen_ones() -> None:
         "assemblyai",
         "openai",
     }
-    assert {r.name for r in rows if r.kind == "diarization"} == {"channels", "spectral", "sortformer"}
+    assert {r.name for r in rows if r.kind == "diarization"} == {
+        "channels",
+        "spectral",
+        "titanet",
+        "sortformer",
+    }
     assert {r.name for r in rows if r.chosen} == {"sphinx", "channels", "spectral"}
     assert all(r.hint for r in rows if not r.ready)
     assert "demo" in next(r.detail for r in rows if r.name == "sphinx")
@@ -105,15 +110,18 @@ def test_doctor_marks_a_chosen_engine_that_is_not_ready() -> None:
 def test_stereo_is_diarized_by_channel_and_mono_by_voice(
     stereo_call: Call, mono_call: Call, dual_mono_call: Call, here: CpuRunner
 ) -> None:
-    def chosen(info: AudioInfo, name: str = "auto") -> str:
-        return diarizer(Settings(diarizer=name), here, info).name
+    def chosen(job: SpeechJob, name: str = "auto") -> str:
+        return diarizer(Settings(diarizer=name), here, job).name
 
-    assert chosen(stereo_call.job.info) == "channels"
-    assert chosen(mono_call.job.info) == "spectral"
-    assert chosen(dual_mono_call.job.info) == "spectral"
-    assert chosen(stereo_call.job.info, "spectral") == "spectral"
+    assert chosen(stereo_call.job) == "channels"
+    assert chosen(mono_call.job) == "spectral"
+    assert chosen(dual_mono_call.job) == "spectral"
+    assert chosen(stereo_call.job, "spectral") == "spectral"
 
 
-def test_sortformer_is_known_and_says_when_it_comes(stereo_call: Call, here: CpuRunner) -> None:
-    with pytest.raises(NotConfigured, match=r"sortformer.*next version"):
-        diarizer(Settings(diarizer="sortformer"), here, stereo_call.job.info)
+def test_a_diarizer_without_its_model_says_what_to_do(stereo_call: Call, here: CpuRunner) -> None:
+    engine = diarizer(
+        Settings(diarizer="sortformer", sortformer_model="/no/such.nemo"), here, stereo_call.job
+    )
+    with pytest.raises(NotConfigured, match=r"callpipeline\[nemo\]|CALLPIPELINE_SORTFORMER_MODEL"):
+        asyncio.run(engine.diarize(stereo_call.job))

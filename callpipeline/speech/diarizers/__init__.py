@@ -7,12 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from callpipeline.audio.channels import channels_differ
-from callpipeline.failures import NotConfigured
-from callpipeline.model import AudioInfo
 from callpipeline.settings import DiarizerName, Settings
 from callpipeline.speech.diarizers.base import Diarizer
-from callpipeline.speech.engines.base import CpuRunner, EngineStatus
+from callpipeline.speech.engines.base import CpuRunner, EngineStatus, SpeechJob
 
 Factory = Callable[[Settings, CpuRunner], Diarizer]
 
@@ -29,42 +26,73 @@ def _spectral(settings: Settings, cpu: CpuRunner) -> Diarizer:
     return SpectralDiarizer(settings.speakers, cpu)
 
 
+def _titanet(settings: Settings, cpu: CpuRunner) -> Diarizer:
+    from callpipeline.speech.diarizers.titanet import TitanetDiarizer
+
+    return TitanetDiarizer(settings)
+
+
 def _sortformer(settings: Settings, cpu: CpuRunner) -> Diarizer:
-    raise NotConfigured(
-        "the diarization engine 'sortformer' comes with the next version of callpipeline.",
-        hint="Until then set CALLPIPELINE_DIARIZER=auto.",
-    )
+    from callpipeline.speech.diarizers.sortformer import SortformerDiarizer
+
+    return SortformerDiarizer(settings)
 
 
 DIARIZERS: dict[DiarizerName, Factory] = {
     DiarizerName.CHANNELS: _channels,
     DiarizerName.SPECTRAL: _spectral,
+    DiarizerName.TITANET: _titanet,
     DiarizerName.SORTFORMER: _sortformer,
 }
 
 
-def diarizer(settings: Settings, cpu: CpuRunner, info: AudioInfo) -> Diarizer:
-    """Return the engine for a recording of this shape.
+def diarizer(settings: Settings, cpu: CpuRunner, job: SpeechJob) -> Diarizer:
+    """Return the engine for a recording.
 
-    ``auto`` goes by channel where channels can separate the parties, and by voice otherwise (mono, or the
-    same sound on both channels).
-
-    Raises:
-        NotConfigured: a known engine that this version does not have.
+    ``auto`` goes by channel where channels can separate the parties, and by voice otherwise (mono, the same sound on
+    both channels, or a hearing whose channels are microphones in one room).
     """
     name = settings.diarizer
     if name is DiarizerName.AUTO:
-        name = DiarizerName.CHANNELS if channels_differ(info) else DiarizerName.SPECTRAL
+        name = DiarizerName.CHANNELS if job.by_channel else by_voice(settings)
     return DIARIZERS[name](settings, cpu)
+
+
+def by_voice(settings: Settings) -> DiarizerName:
+    """Return what ``auto`` takes for one channel: NeMo's model of voices where its weights are here, else none."""
+    from callpipeline.speech.diarizers import nemo_weights
+
+    return DiarizerName.TITANET if nemo_weights.ready(settings.titanet_model) else DiarizerName.SPECTRAL
+
+
+def versions(settings: Settings) -> list[str]:
+    """Return what decides the results of the engines that these settings may use."""
+    from callpipeline.speech.diarizers import channels, spectral
+    from callpipeline.speech.diarizers.sortformer import SortformerDiarizer
+    from callpipeline.speech.diarizers.titanet import TitanetDiarizer
+
+    name = settings.diarizer if settings.diarizer is not DiarizerName.AUTO else by_voice(settings)
+    if name is DiarizerName.SORTFORMER:
+        return [SortformerDiarizer(settings).version]
+    if name is DiarizerName.TITANET:
+        return [channels.VERSION, TitanetDiarizer(settings).version]
+    return [channels.VERSION, spectral.VERSION]
 
 
 def available(settings: Settings) -> list[EngineStatus]:
     """Say of every engine whether it works here. ``chosen`` = may be used under these settings."""
     auto = settings.diarizer is DiarizerName.AUTO
+    chosen = (DiarizerName.CHANNELS, by_voice(settings))
     rows = (
         (DiarizerName.CHANNELS, True, "recordings with a channel for each party", ""),
-        (DiarizerName.SPECTRAL, True, f"mono, {settings.speakers} voices expected, no weights needed", ""),
-        (DiarizerName.SORTFORMER, False, "comes with the next version", "Use auto until then."),
+        (
+            DiarizerName.SPECTRAL,
+            True,
+            f"mono, {settings.speakers} voices expected in a call, no weights needed",
+            "",
+        ),
+        _nemo(DiarizerName.TITANET, settings.titanet_model, "mono, any number of voices"),
+        _nemo(DiarizerName.SORTFORMER, settings.sortformer_model, "mono, up to 4 voices, overlaps too"),
     )
     return [
         EngineStatus(
@@ -73,7 +101,18 @@ def available(settings: Settings) -> list[EngineStatus]:
             ready,
             detail,
             hint,
-            chosen=settings.diarizer is name or (auto and ready),
+            chosen=settings.diarizer is name or (auto and name in chosen),
         )
         for name, ready, detail, hint in rows
     ]
+
+
+def _nemo(name: DiarizerName, model: str, what: str) -> tuple[DiarizerName, bool, str, str]:
+    from callpipeline.speech.diarizers import nemo_weights
+
+    if not nemo_weights.installed():
+        return name, False, "NeMo is not installed", nemo_weights.INSTALL
+    if nemo_weights.local_weights(model) is None:
+        hint = f"Set CALLPIPELINE_{name.upper()}_MODEL to a .nemo file, or use it once with a network."
+        return name, False, f"the weights of {model} are not on this machine", hint
+    return name, True, f"{what}, {model}", ""
