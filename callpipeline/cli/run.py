@@ -130,8 +130,11 @@ def _walk(bench: Workbench, pending: Sequence[str]) -> list[str]:
 def _show(
     bench: Workbench, folder: Path, found: ScanReport, processed: int, seconds: float, *, as_json: bool
 ) -> None:
+    from callpipeline.graph.exports import GraphFormat
+    from callpipeline.pipeline.graph_exports import export_paths
     from callpipeline.pipeline.report import line_states, lines, report_paths
 
+    picture = export_paths(bench.settings)[GraphFormat.PICTURE]
     states = line_states(bench, folder)
     problems = bench.catalog.problems(folder)
     failed = [state.key for state in states if state.status in ("error", "partial")]
@@ -145,6 +148,7 @@ def _show(
             "failed": len(failed) + len(problems),
             "seconds": round(seconds, 2),
             "report": {name: str(path) for name, path in paths.items()},
+            "graph": str(picture) if picture.is_file() else None,
         }
         typer.echo(json.dumps(summary))
     else:
@@ -164,6 +168,8 @@ def _show(
         )
         for name, path in paths.items():
             console.print(f"{name:<12} {path}", soft_wrap=True)
+        if picture.is_file():
+            console.print(f"{'graph':<12} {picture}", soft_wrap=True)
         console.print("pages        make ui, then http://127.0.0.1:3000 (Dagster: assets, partitions, runs)")
     if failed or problems:
         raise typer.Exit(SOME_FAILED)
