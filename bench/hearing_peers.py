@@ -2,13 +2,15 @@
 
 ``pydub``: the whole file into one ``AudioSegment``, slices of it exported as mp3. Without ffmpeg and ffprobe on the
 PATH pydub reads and writes no mp3; then PyAV decodes the whole file for it and writes the slices.
-``ffmpeg``: its segmenter, copying the packets.
+``ffmpeg``: its segmenter, copying the packets, or making 16 kHz mono Opus as we do. ``av``: the same packets copied
+by PyAV, whose wheels have FFmpeg's libraries in them.
 """
 
 from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import time
 import warnings
 from multiprocessing.connection import Connection
@@ -16,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from bench.long_recordings import divided
 
 BIT_RATE = 64_000
 
@@ -76,9 +80,32 @@ def _encode(piece: Any, target: Path) -> None:
 
 def with_ffmpeg(connection: Connection, recording: Path, folder: Path, seconds: float) -> None:
     """Do the same with ffmpeg's segmenter."""
+    _segmented(connection, recording, folder / "%d.mp3", seconds, ["-c", "copy"], "packets copied")
+
+
+def encoded_by_ffmpeg(connection: Connection, recording: Path, folder: Path, seconds: float) -> None:
+    """Do the same with ffmpeg's segmenter, coded as we send it."""
+    codec = ["-ac", "1", "-ar", "16000", "-c:a", "libopus", "-b:a", "24k", "-compression_level", "3"]
+    _segmented(connection, recording, folder / "%d.ogg", seconds, codec, "16 kHz mono Opus, cut anywhere")
+
+
+def _segmented(
+    connection: Connection, recording: Path, target: Path, seconds: float, codec: list[str], how: str
+) -> None:
     connection.send("warm")
     connection.recv()
     begun = time.perf_counter()
-    how = ["-f", "segment", "-segment_time", f"{seconds:g}", "-c", "copy", str(folder / "%d.mp3")]
-    subprocess.run(["ffmpeg", "-v", "error", "-i", str(recording), *how], check=True)
+    options = ["-f", "segment", "-segment_time", f"{seconds:g}", *codec, str(target)]
+    subprocess.run(["ffmpeg", "-v", "error", "-i", str(recording), "-map", "0:a", *options], check=True)
+    connection.send((time.perf_counter() - begun, how))
+
+
+def with_av(connection: Connection, recording: Path, folder: Path, seconds: float) -> None:
+    """Do the same by copying packets with PyAV."""
+    import av  # noqa: F401 - to be warm
+
+    connection.send("warm")
+    connection.recv()
+    begun = time.perf_counter()
+    divided(recording, folder / "parts", sys.maxsize, seconds)
     connection.send((time.perf_counter() - begun, "packets copied"))

@@ -20,29 +20,35 @@ TRANSCRIBED = ("raw_audio", "speech_activity", "audio_chunks", "transcripts")
 
 @dataclass(frozen=True)
 class Place:
-    """Two folders with one recording each, a store for both, and the environment's other variables.
+    """A folder with one recording, one with those to be watched, a store for both, and the environment's variables.
 
-    ``everything``: afterwards, also what comes after the transcript.
+    ``cut``: afterwards, also cut the recording without sending anything. ``everything``: also what comes after the
+    transcript.
     """
 
     short: Path
     long: Path
     store: Path
     variables: Mapping[str, str]
+    cut: bool = False
     everything: bool = False
 
 
 @dataclass
 class Report:
-    """What became of the long recording: seconds of each stage, words with times, seams, what is missing."""
+    """What became of the long recordings: seconds of each stage, words with times, seams, what is missing."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     words: list[tuple[str, float, float]] = field(default_factory=list)
     chunks: list[float] = field(default_factory=list)
     seams: list[str] = field(default_factory=list)
     gaps: int = 0
+    wall: float = 0.0
+    """Seconds until all had their transcripts."""
     later: dict[str, float] = field(default_factory=dict)
     """Seconds of the stages after the transcript."""
+    speakers: list[int] = field(default_factory=list)
+    """How many were told apart in each recording."""
     cutting: float = 0.0
     """Seconds to make all chunks, one after another, without sending them."""
 
@@ -55,23 +61,27 @@ def work(connection: Connection, place: Place) -> None:
     gc.collect()
     connection.send("warm")
     connection.recv()
+    begun = time.perf_counter()
     _walk(place.long, TRANSCRIBED, report)
+    report.wall = time.perf_counter() - begun
     connection.send(report)
     connection.recv()
-    report.cutting = _cut(place)
+    if place.cut:
+        report.cutting = _cut(place)
     connection.send(report)
     connection.recv()
     if place.everything:
         later = Report()
         _walk(place.long, (), later)
         report.later = {asset: later.seconds[asset] for asset in later.seconds if asset not in report.seconds}
+        report.speakers = later.speakers
     connection.send(report)
 
 
 def _walk(folder: Path, wanted: tuple[str, ...], report: Report) -> None:
     """Take in what is in a folder and make the assets (none named: all)."""
     from callpipeline.intake.scan import scan
-    from callpipeline.model import ChunkPlan, Transcript
+    from callpipeline.model import ChunkPlan, Diarization, Transcript
     from callpipeline.pipeline.batch import walk_batch
     from callpipeline.pipeline.stages import ASSETS
     from callpipeline.pipeline.workbench import Workbench
@@ -85,15 +95,17 @@ def _walk(folder: Path, wanted: tuple[str, ...], report: Report) -> None:
             for asset, stage in outcome.stages.items():
                 if stage.failure is not None:
                     raise RuntimeError(f"{asset}: {stage.failure.message}")
-                report.seconds[asset] = round(stage.seconds, 3)
+                report.seconds[asset] = round(report.seconds.get(asset, 0.0) + stage.seconds, 3)
                 value = stage.stored.value if stage.stored else None
                 if isinstance(value, Transcript):
                     words = [word for segment in value.segments for word in segment.words]
-                    report.words = [(word.text, word.start or 0.0, word.end or 0.0) for word in words]
-                    report.gaps = len(value.gaps)
+                    report.words += [(word.text, word.start or 0.0, word.end or 0.0) for word in words]
+                    report.gaps += len(value.gaps)
+                if isinstance(value, Diarization):
+                    report.speakers.append(len(value.roles))
                 if isinstance(value, ChunkPlan):
-                    report.chunks = [round(chunk.duration, 1) for chunk in value.chunks]
-                    report.seams = [chunk.seam for chunk in value.chunks]
+                    report.chunks += [round(chunk.duration, 1) for chunk in value.chunks]
+                    report.seams += [chunk.seam for chunk in value.chunks]
 
 
 def _cut(place: Place) -> float:

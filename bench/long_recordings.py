@@ -15,6 +15,7 @@ import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -93,6 +94,27 @@ def make(
     words = [turn.model_dump() for turn in turns]
     path.with_suffix(".words.json").write_text(json.dumps(words), encoding="utf-8")
     return turns
+
+
+def divided(path: Path, folder: Path, count: int, seconds: float) -> None:
+    """Write the first ``count`` stretches of an mp3 as files of their own, without coding them anew."""
+    import av
+
+    folder.mkdir(parents=True)
+    with av.open(str(path)) as whole:
+        source = whole.streams.audio[0]
+        packets = (packet for packet in whole.demux(source) if packet.pts is not None)
+        unit = float(source.time_base or 1)
+        for number, group in groupby(packets, key=lambda packet: int(unit * packet.pts // seconds)):
+            if number == count:
+                return
+            with av.open(str(folder / f"{number:02d}.mp3"), "w", format="mp3") as part:
+                stream = part.add_stream_from_template(source)
+                first = None
+                for packet in group:
+                    first = packet.pts if first is None else first
+                    packet.pts, packet.dts, packet.stream = packet.pts - first, packet.pts - first, stream
+                    part.mux(packet)
 
 
 # --- what is said ------------------------------------------------------------------------------------------

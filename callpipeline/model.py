@@ -97,6 +97,8 @@ class CallMetadata(Record):
     source_name: str | None = None
     """Name of the file."""
     channel_roles: dict[int, Role] | None = None
+    speakers: int | None = None
+    """How many people speak."""
     extra: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -247,6 +249,8 @@ class Transcript(Record):
     """Why nothing was transcribed on purpose (nobody speaks, say); ``None`` when the engine was asked."""
     gaps: tuple[Gap, ...] = ()
     """What is missing: the next run tries these again."""
+    labels_by_chunk: bool = False
+    """The engine heard chunks one by one: nobody but the diarization knows who of one is who of another."""
 
     @property
     def text(self) -> str:

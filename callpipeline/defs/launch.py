@@ -28,6 +28,10 @@ OUTSIDE_A_PROJECT = """storage:
 telemetry:
   enabled: false
 """
+UNCAUGHT = {
+    "module": "dagster._core.storage.noop_compute_log_manager",
+    "class": "NoOpComputeLogManager",
+}
 INTERRUPTED = "DagsterExecutionInterruptedError"
 QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -51,6 +55,19 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
     """Open the instance that ``dagster dev`` in the same folder uses."""
     os.environ["DAGSTER_HOME"] = str(instance_home(settings).absolute())
     return dg.DagsterInstance.get()
+
+
+def open_servers_instance(settings: Settings) -> dg.DagsterInstance:
+    """Open the same instance for a process that executes runs in several threads.
+
+    What its steps print is not caught: that is done by redirecting the output of the whole process, and two runs at
+    once leave it redirected for ever.
+    """
+    from dagster._core.instance.ref import InstanceRef
+
+    home = instance_home(settings).absolute()
+    os.environ["DAGSTER_HOME"] = str(home)
+    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides={"compute_logs": UNCAUGHT}))
 
 
 def side_by_side(instance: dg.DagsterInstance) -> bool:

@@ -21,10 +21,10 @@ from typing import Any
 from callpipeline.intake.formats import decode_text, display
 from callpipeline.model import CallMetadata, Role
 
-METADATA_VERSION = "2"
+METADATA_VERSION = "3"
 """Goes up when the same files would give other metadata, so that a scan works them out anew."""
 
-_TEXT_FIELDS = frozenset(CallMetadata.model_fields) - {"channel_roles", "extra"}
+_TEXT_FIELDS = frozenset(CallMetadata.model_fields) - {"channel_roles", "speakers", "extra"}
 _ALIASES = {
     "agent_name": "agent",
     "phone_number": "phone",
@@ -37,7 +37,10 @@ _ALIASES = {
     "filename": "file",
     "file_path": "file",
     "path": "file",
+    "speaker_count": "speakers",
+    "number_of_speakers": "speakers",
 }
+_MOST_SPEAKERS = 20
 _NOT_METADATA = frozenset({"turns", "duration_s"})
 """Keys of a ``NAME.json`` that are the ready-made transcript's."""
 
@@ -112,6 +115,7 @@ def combine(layers: Iterable[Mapping[str, Any]], *, source_name: str) -> tuple[C
     text: dict[str, str] = {}
     extra: dict[str, Any] = {}
     roles: dict[int, Role] = {}
+    speakers: int | None = None
     problems: list[str] = []
     for layer in layers:
         for name, value in layer.items():
@@ -119,6 +123,8 @@ def combine(layers: Iterable[Mapping[str, Any]], *, source_name: str) -> tuple[C
                 continue
             if name == "channel_roles":
                 roles.update(_roles(value, problems))
+            elif name == "speakers":
+                speakers = _speakers(value, problems) or speakers
             elif name in _TEXT_FIELDS:
                 _take_text(name, value, text, problems)
             elif name == "extra" and isinstance(value, dict):
@@ -126,7 +132,7 @@ def combine(layers: Iterable[Mapping[str, Any]], *, source_name: str) -> tuple[C
             else:
                 extra[name] = value
     text.setdefault("source_name", display(source_name))
-    metadata = CallMetadata(**text, channel_roles=roles or None, extra=extra)
+    metadata = CallMetadata(**text, channel_roles=roles or None, speakers=speakers, extra=extra)
     return metadata, "; ".join(problems) or None
 
 
@@ -179,7 +185,7 @@ def _row_fields(names: list[str], columns: list[str], cells: list[str]) -> dict[
         elif column == "file":
             fields.setdefault("file", value)
         else:
-            fields[column if column in _TEXT_FIELDS else name.strip()] = value
+            fields[column if column in (*_TEXT_FIELDS, "speakers") else name.strip()] = value
     return {**fields, "channel_roles": roles} if roles else fields
 
 
@@ -193,6 +199,15 @@ def _roles(value: object, problems: list[str]) -> dict[int, Role]:
     names = ", ".join(Role)
     problems.append(f'channel_roles must be like {{"0": "customer"}} with roles {names}; got {value!r:.80}')
     return {}
+
+
+def _speakers(value: object, problems: list[str]) -> int | None:
+    """Read how many people speak."""
+    text = str(value).strip()
+    if re.fullmatch(r"\d{1,3}", text) and 1 <= int(text) <= _MOST_SPEAKERS:
+        return int(text)
+    problems.append(f"speakers must be a number from 1 to {_MOST_SPEAKERS}, got {value!r:.80}")
+    return None
 
 
 def _take_text(name: str, value: object, text: dict[str, str], problems: list[str]) -> None:

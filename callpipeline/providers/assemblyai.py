@@ -59,13 +59,15 @@ class Options:
 
     ``language`` as AssemblyAI writes it, ``None`` = detected. ``models`` in order of preference: the first that
     knows the language is used. ``multichannel``: each channel by itself, else ``speakers`` voices are told apart
-    (``None``: as many as it hears).
+    (``None``: as many as it hears). ``webhook``: whom to tell when the job has ended, as address, header and what
+    the header holds.
     """
 
     language: str | None
     models: tuple[str, ...]
     multichannel: bool
     speakers: int | None
+    webhook: tuple[str, str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ def spoken_words(transcript: Transcript, diarization: Diarization) -> list[Spoke
 
     The segment's channel decides, else its own label, else the speaker span at the word's time.
     """
-    owners = segment_owners(transcript.segments, diarization)
+    owners = segment_owners(transcript, diarization)
     timeline = Timeline(diarization.spans)
     found: list[Spoken] = []
     for number, (segment, owner) in enumerate(zip(transcript.segments, owners, strict=True)):
@@ -56,15 +56,30 @@ def spoken_words(transcript: Transcript, diarization: Diarization) -> list[Spoke
     return found
 
 
-def segment_owners(segments: Sequence[Segment], diarization: Diarization) -> list[str | None]:
-    """Return the speaker whom the channel or the label of each segment names, ``None`` where neither does."""
+def segment_owners(transcript: Transcript, diarization: Diarization) -> list[str | None]:
+    """Return the speaker whom the channel or the label of each segment names, ``None`` where neither does.
+
+    Labels that hold within a chunk only are those speakers of the diarization, which is of the whole, who talk at the
+    same times.
+    """
+    segments = transcript.segments
     channels = _speakers_by_channel(segments, diarization)
+    known = _of_the_whole(segments, Timeline(diarization.spans)) if transcript.labels_by_chunk else {}
     return [
         channels.get(segment.channel, f"channel_{segment.channel}")
         if channels and segment.channel is not None
-        else (segment.speaker or "").strip() or None
+        else known.get(segment.speaker or "", segment.speaker or "").strip() or None
         for segment in segments
     ]
+
+
+def _of_the_whole(segments: Sequence[Segment], timeline: Timeline) -> dict[str, str]:
+    """Return for each label the speaker who talks most of its time."""
+    shared: dict[str, Counter[str]] = defaultdict(Counter)
+    for segment in segments:
+        if segment.speaker:
+            shared[segment.speaker].update(timeline.shares(segment.start, segment.end))
+    return {label: shares.most_common(1)[0][0] for label, shares in shared.items() if shares}
 
 
 def _speakers_by_channel(segments: Sequence[Segment], diarization: Diarization) -> dict[int, str]:
@@ -128,20 +143,25 @@ class Timeline:
         """Return whose spans overlap a word most, else whose is nearest."""
         if not self._spans:
             return NOBODY
+        shares = self.shares(start, end)
+        if shares:
+            return max(shares, key=lambda name: shares[name])
         after = bisect_right(self._starts, end)
+        beside = [*self._latest[after - 1 : after], *self._spans[after : after + 1]]
+        nearest: SpeakerSpan = min(beside, key=lambda s: max(s.start - end, start - s.end))
+        return nearest.speaker
+
+    def shares(self, start: float, end: float) -> dict[str, float]:
+        """Return for how long each speaker talks in a stretch."""
         shares: dict[str, float] = defaultdict(float)
-        for index in range(after - 1, -1, -1):
+        for index in range(bisect_right(self._starts, end) - 1, -1, -1):
             if self._latest[index].end < start:
                 break
             span = self._spans[index]
             if span.end >= start:
                 # A word of no length still is inside its span.
                 shares[span.speaker] += max(min(end, span.end) - max(start, span.start), 1e-9)
-        if shares:
-            return max(shares, key=lambda name: shares[name])
-        beside = [*self._latest[after - 1 : after], *self._spans[after : after + 1]]
-        nearest: SpeakerSpan = min(beside, key=lambda s: max(s.start - end, start - s.end))
-        return nearest.speaker
+        return shares
 
 
 def _later(a: SpeakerSpan, b: SpeakerSpan) -> SpeakerSpan:

@@ -24,6 +24,8 @@ DEMO_NOTE = "Text of the offline demo engine: expect wrong words."
 
 _LABEL = re.compile(r"(speaker|spk|channel)?[ _-]?(\d{1,3}|[A-Z])", re.IGNORECASE)
 """Labels of diarizers, which name nobody: ``A``, ``2``, ``speaker_0``, ``SPEAKER_00``."""
+_COUNTED = re.compile(r"(?:speaker|channel)_(\d{1,3})")
+"""Labels of our own diarizers, which count from 0; people count from 1."""
 _MARKUP = re.compile(r"<[/\w]|\{\\")
 
 
@@ -82,7 +84,7 @@ def _missing(gap: Gap) -> str:
 
 
 def speaker_names(turns: SpeakerTurns) -> dict[str, str]:
-    """Return how each speaker is called: by the name that the engine gave, by role, or "Speaker A".
+    """Return how each speaker is called: by the name that the engine gave, by role, or "Speaker 1".
 
     Roles are taken where they are told, or where two people talk: those of a whole committee are guesses. Empty
     when nobody was told from anybody.
@@ -105,6 +107,8 @@ def _is_label(speaker: str) -> bool:
 
 
 def _label(speaker: str) -> str:
+    if counted := _COUNTED.fullmatch(speaker):
+        return f"Speaker {int(counted[1]) + 1}"
     match = _LABEL.fullmatch(speaker)
     if match is None:
         return " ".join(speaker.split())

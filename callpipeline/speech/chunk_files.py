@@ -119,7 +119,8 @@ class ChunkFiles:
                 file.release()
 
     At no time are there more files than those given out and not released, and ``ahead`` others, the one that is
-    being written among them. ``ahead`` may be set anew on the way; it never counts as less than one.
+    being written among them. ``ahead`` may be set anew on the way; with none ahead a file is made when somebody waits
+    for it.
     """
 
     def __init__(
@@ -163,6 +164,8 @@ class ChunkFiles:
         self._writing = _written(sound, wanted, CODECS[plan.codec], folder)
         self._made: list[ChunkFile] = []
         self._ready: deque[ChunkFile] = deque()
+        self._left = len(wanted)
+        self._wanting = 0
         self._changed = asyncio.Condition()
         self._ended = False
         self._failure: BaseException | None = None
@@ -184,10 +187,13 @@ class ChunkFiles:
             file.release()
 
     async def waiting(self) -> bool:
-        """Wait until a file is ready, without taking it; return whether there will be one, or a failure, to take."""
+        """Wait until a file is ready, without taking it; return whether there will be one, or a failure, to take.
+
+        With none ahead there is nothing to wait for: a file is only made for who takes it.
+        """
         async with self._changed:
-            await self._changed.wait_for(lambda: self._ready or self._ended)
-        return bool(self._ready) or self._failure is not None
+            await self._changed.wait_for(lambda: self._ready or self._ended or self.ahead < 1)
+        return bool(self._ready) or self._failure is not None or (self._left > 0 and not self._ended)
 
     def __aiter__(self) -> Self:
         return self
@@ -201,7 +207,12 @@ class ChunkFiles:
             OSError: a file cannot be written.
         """
         async with self._changed:
-            await self._changed.wait_for(lambda: self._ready or self._ended)
+            self._wanting += 1
+            self._changed.notify_all()
+            try:
+                await self._changed.wait_for(lambda: self._ready or self._ended)
+            finally:
+                self._wanting -= 1
             if self._ready:
                 self._changed.notify_all()
                 return self._ready.popleft()
@@ -213,12 +224,13 @@ class ChunkFiles:
         try:
             while True:
                 async with self._changed:
-                    await self._changed.wait_for(lambda: len(self._ready) < max(1, self.ahead))
+                    await self._changed.wait_for(lambda: len(self._ready) < max(self.ahead, self._wanting))
                 file = await self._thread(self._write_next)
                 if file is None:
                     return
                 async with self._changed:
                     self._ready.append(file)
+                    self._left -= 1
                     self._changed.notify_all()
         except BaseException as error:
             # Of any kind: whoever takes the files must not think that these are all.

@@ -99,7 +99,9 @@ def merge(parts: Sequence[ChunkText], plan: ChunkPlan, *, duration: float) -> Tr
     heard = [(part.chunk, part.said) for part in parts if isinstance(part.said, Transcript)]
     if not heard:
         raise ValueError("no chunk has a transcript")
-    heard = _with_own_speakers(heard)
+    by_chunk = sum(any(s.speaker for s in said.segments) for _, said in heard) > 1
+    if by_chunk:
+        heard = _with_own_speakers(heard)
     channels = dict.fromkeys(s.channel for _, said in heard for s in said.segments)
     segments = [segment for channel in channels for segment in _merged(heard, channel, duration)]
     segments.sort(key=lambda s: (s.start, s.channel or 0))
@@ -117,13 +119,12 @@ def merge(parts: Sequence[ChunkText], plan: ChunkPlan, *, duration: float) -> Tr
         notes=tuple(dict.fromkeys(note for t in said for note in t.notes)),
         skipped_reason=None if None in skipped else skipped[0],
         gaps=tuple(_gaps(parts, duration)),
+        labels_by_chunk=by_chunk,
     )
 
 
 def _with_own_speakers(heard: Sequence[tuple[Chunk, Transcript]]) -> list[tuple[Chunk, Transcript]]:
     """Give the speakers of each chunk names of their own: nobody knows whether two "A" are one person."""
-    if sum(any(s.speaker for s in said.segments) for _, said in heard) < 2:
-        return list(heard)
     return [
         (chunk, said.model_copy(update={"segments": tuple(_named(said.segments, chunk.index + 1))}))
         for chunk, said in heard

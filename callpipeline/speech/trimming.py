@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -36,6 +36,9 @@ HIGHEST_RATE = 16_000
 PAD = 0.5
 """Silence that stays before and after speech (s): voice detectors cut soft sounds, and engines end a sentence
 at a pause."""
+
+LONE_SOUND = 2.0
+"""Sounds between silences that are no longer than this (s) are sent even if no voice was found in them."""
 
 BLOCK_SECONDS = 5.0
 
@@ -195,6 +198,22 @@ def _joined(regions: Sequence[Region], rate: int, total: int, longest: int) -> l
         else:
             found.append((first, last))
     return found
+
+
+def lone_sounds(info: AudioInfo, regions: Sequence[Region]) -> tuple[Region, ...]:
+    """Return short sounds between silences in which no voice was found: a lone "hello" may have been missed.
+
+    Longer ones are music or noise. All channels are heard together.
+    """
+    found = []
+    quiet = [(0.0, 0.0), *((r.start, r.end) for r in info.silences), (info.duration, info.duration)]
+    spoken = sorted(regions, key=lambda r: r.start)
+    starts, ends = [r.start for r in spoken], list(accumulate((r.end for r in spoken), max))
+    for (_, begin), (end, _) in pairwise(quiet):
+        before = bisect_left(starts, end)
+        if 0 < end - begin <= LONE_SOUND and (before == 0 or ends[before - 1] <= begin):
+            found.append(Region(start=begin, end=end))
+    return tuple(found)
 
 
 def voice(activity: SpeechActivity, channels: Iterable[int] | None) -> tuple[Region, ...]:

@@ -28,16 +28,22 @@ def speaker_turns(
     diarization: Diarization,
     *,
     channel_roles: Mapping[int, Role] | None = None,
+    parties: bool = True,
 ) -> SpeakerTurns:
     """Join words and speakers into turns, in order of start. No word is lost.
 
     Roles come from ``channel_roles``, from labels that name one ("agent"), from the diarization; what these
-    leave open is inferred from the text, and ``role_confidence`` says how sure that is.
+    leave open is inferred from the text, and ``role_confidence`` says how sure that is. Without ``parties`` (a hearing
+    has no agent and no customer) nothing is inferred: what is not told stays unknown.
     """
     grouped = turn_words(transcript, diarization)
     known = _known_roles(transcript, diarization, channel_roles or {})
-    said = [Said(words[0].speaker, " ".join(w.text for w in words)) for words in grouped]
-    roles, confidence = infer_roles(said, {name: role for name, (role, _) in known.items()})
+    told = {name: role for name, (role, _) in known.items()}
+    if parties:
+        said = [Said(words[0].speaker, " ".join(w.text for w in words)) for words in grouped]
+        roles, confidence = infer_roles(said, told)
+    else:
+        roles, confidence = told, 1.0 if told else 0.0
     sure = [known[name][1] for name in roles if name in known]
     return SpeakerTurns(
         turns=tuple(_turn(index, words, roles) for index, words in enumerate(grouped)),
@@ -114,7 +120,7 @@ def _known_roles(
         for name, role in diarization.roles.items()
         if role is not Role.UNKNOWN
     }
-    owners = segment_owners(transcript.segments, diarization)
+    owners = segment_owners(transcript, diarization)
     labels = {owner for owner in owners if owner is not None} - diarization.roles.keys()
     known |= _roles_by_overlap(transcript, diarization, labels)
     known |= {name: (role_of(name), 1.0) for name in labels if role_of(name) is not Role.UNKNOWN}

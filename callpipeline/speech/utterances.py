@@ -38,10 +38,11 @@ Samples = npt.NDArray[np.float32]
 class Track:
     """What an engine hears as one source: a row of the decoded samples and the voice regions in it.
 
-    ``channel`` is what results carry: ``None`` when the recording is mono, or the same on all channels.
+    ``row``: ``None`` = the mean of all. ``channel`` is what results carry: ``None`` when the recording is mono, the
+    same on all channels, or one room.
     """
 
-    row: int
+    row: int | None
     channel: int | None
     regions: tuple[Region, ...]
 
@@ -56,15 +57,27 @@ class Utterance:
     samples: Samples
 
 
-def tracks(info: AudioInfo, activity: SpeechActivity) -> tuple[Track, ...]:
-    """Return what there is to hear: each channel by itself, or one track where channels do not differ."""
+def tracks(info: AudioInfo, activity: SpeechActivity, *, by_channel: bool = True) -> tuple[Track, ...]:
+    """Return what there is to hear: each channel by itself, or one track where channels do not differ.
+
+    Without ``by_channel`` channels that differ are heard as one.
+    """
     separate = channels_differ(info)
+    if separate and not by_channel:
+        return room(info, activity)
     speech = {c.channel: c.speech for c in activity.channels}
     found = (
         Track(row, row if separate else None, joined(speech.get(row, ()), duration=info.duration))
         for row in voice_channels(info)
     )
     return tuple(track for track in found if track.regions)
+
+
+def room(info: AudioInfo, activity: SpeechActivity) -> tuple[Track, ...]:
+    """Return all channels as one track, with the speech of any of them; none where nobody speaks."""
+    regions = (region for channel in activity.channels for region in channel.speech)
+    track = Track(None, None, joined(regions, duration=info.duration))
+    return (track,) if track.regions else ()
 
 
 def joined(regions: Iterable[Region], *, duration: float) -> tuple[Region, ...]:
@@ -97,7 +110,8 @@ def utterances(path: Path, sources: Sequence[Track], *, longest: float) -> Itera
         checkpoint()
         heard += block.shape[1]
         for cutter in cutters:
-            yield from cutter.take(block[min(cutter.track.row, block.shape[0] - 1)])
+            row = cutter.track.row
+            yield from cutter.take(block.mean(axis=0) if row is None else block[min(row, block.shape[0] - 1)])
     for cutter in cutters:
         yield from cutter.rest()
 

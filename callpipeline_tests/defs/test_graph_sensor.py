@@ -79,9 +79,9 @@ def test_a_job_that_has_ended_becomes_one_run_that_fetches_it(
     same = tick(house)
     assert isinstance(same, dg.SensorResult)
     assert [one.run_key for one in same.run_requests] == [request.run_key]
-    assert sorted(
-        request.tags[f"dagster/asset_partition_range_{end}"] for end in ("start", "end")
-    ) == sorted(keys)
+    assert sorted(request.tags[f"dagster/asset_partition_range_{end}"] for end in ("start", "end")) == sorted(
+        keys
+    )
 
     (run,) = house.process(keys)
     assert run.success

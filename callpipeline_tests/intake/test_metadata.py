@@ -178,6 +178,23 @@ def test_fields_of_the_wrong_kind_are_left_blank_and_said(intake: Intake) -> Non
     assert "channel_roles" in intake.problem("a.mp3")
 
 
+@pytest.mark.parametrize(
+    ("said", "speakers"), [("5", 5), ('"5"', 5), ('"0"', None), ("2.5", None), ('"a few"', None)]
+)
+def test_how_many_speak_is_a_number(intake: Intake, said: str, speakers: int | None) -> None:
+    intake.write("a.mp3", "one")
+    intake.write("a.json", '{"speakers": ' + said + "}")
+    assert only(intake).speakers == speakers
+    if speakers is None:
+        assert "speakers must be a number from 1 to 20" in intake.problem("a.mp3")
+
+
+def test_a_column_says_how_many_speak(intake: Intake) -> None:
+    intake.write("a.mp3", "one")
+    intake.write("manifest.csv", "File Name,Number of speakers\na.mp3,4\n")
+    assert (only(intake).speakers, only(intake).extra) == (4, {})
+
+
 def test_any_text_in_metadata_can_be_stored(intake: Intake) -> None:
     intake.write("a.mp3", "one")
     intake.write("a.json", r'{"agent": "A\ud800\u0000n\nn", "note": ["\udfff", {"x": NaN}]}')

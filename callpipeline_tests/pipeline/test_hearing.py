@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from callpipeline.audio.decode import read
 from callpipeline.intake.records import State
 from callpipeline.intake.scan import scan
-from callpipeline.model import Chapters, ChunkPlan, ChunkState, SpeechActivity, Transcript
+from callpipeline.model import Chapters, ChunkPlan, ChunkState, Role, SpeechActivity, Transcript
 from callpipeline.pipeline.batch import walk_batch
 from callpipeline.pipeline.forecast import LOCAL_STAGES, Fate, forecast
 from callpipeline.pipeline.outcomes import RecordingOutcome, StageOutcome, Status
@@ -24,6 +27,7 @@ from callpipeline_tests.speech.chunking import speech_of, voices
 from callpipeline_tests.speech.conftest import write_wav
 from callpipeline_tests.tone_speech import ToneWord, script, spoken
 
+DATA = Path(__file__).parents[1] / "data"
 ROUTE = "transcriptions"
 SECONDS = 64.0
 RATE = 8000
@@ -261,3 +265,27 @@ async def _noted(store: ProgressStore, state: ChunkState) -> None:
     store.note(state)
     while store.read(state.recording) in (None, before):
         await asyncio.sleep(0.01)
+
+
+def test_the_channels_of_a_hearing_are_nobody_s(provider: OpenAISimulator) -> None:
+    settings = Settings()
+    settings.uploads.mkdir(parents=True)
+    sound = read(DATA / "speech" / "agent_intro.flac", rate=RATE)[0]
+    silent = np.zeros_like(sound)
+    path = write_wav(
+        settings.uploads / "hearing.wav", np.stack([np.tile(silent, 8), np.tile(sound, 8)]), RATE
+    )
+    found = []
+    for profile in ("hearing", "call"):
+        path.with_suffix(".json").write_text(json.dumps({**NAMED, "profile": profile}))
+        with Workbench(settings) as bench:
+            scan(bench.catalog, settings.uploads, settings)
+            keys = bench.catalog.order()
+            [outcome] = asyncio.run(walk_batch(keys, LOCAL_STAGES, bench, lambda outcome: None))
+            activity = bench.store.get("speech_activity", keys[0], SpeechActivity)
+        assert activity is not None
+        roles = [channel.role for channel in activity.value.channels]
+        found.append((roles, outcome.stages["audio_chunks"].status))
+    nobody = [Role.UNKNOWN, Role.UNKNOWN]
+    # Of a call whose agent never speaks nothing is sent.
+    assert found == [(nobody, Status.DONE), ([Role.AGENT, Role.CUSTOMER], Status.NOT_NEEDED)]

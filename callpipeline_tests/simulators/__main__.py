@@ -23,7 +23,8 @@ from callpipeline_tests.simulators.running import (
 
 _SAMPLES = Path(__file__).resolve().parents[2] / "data" / "samples_src"
 _EPILOG = """\
-latency: none, fixed:S, lognormal:MEAN,SIGMA[,SEED], audio:FACTOR[,BASE], tokens:FACTOR[,BASE] (seconds)
+latency: none, fixed:S, lognormal:MEAN,SIGMA[,SEED], audio:FACTOR[,BASE], tokens:FACTOR[,BASE[,SIGMA[,SEED]]]
+         (seconds)
 faults:  [ROUTE/]KIND[:VALUE][@after]=RATE, such as 429:2=0.05 submit/reset@after=0.02 storm=0.2; kinds:
          a status, quota, reset, stall, truncated, wrong_type, expired, job_error. While it runs:
          curl -X POST URL/_sim/faults -d '{"script": {"submit": ["500", "ok", "429:1"]}}'

@@ -5,7 +5,6 @@ Belongs here: seconds. Does not: sleeping.
 
 from __future__ import annotations
 
-import math
 import random
 from typing import Literal, Self
 
@@ -16,8 +15,8 @@ class Latency(BaseModel):
     """A latency profile; all times in seconds.
 
     ``none``; ``fixed:S``; ``lognormal:MEAN,SIGMA[,SEED]`` (MEAN of the seconds themselves, SIGMA of their
-    logarithm); ``audio:FACTOR[,BASE]`` = FACTOR x seconds of audio + BASE; ``tokens:FACTOR[,BASE]`` =
-    FACTOR x output tokens + BASE.
+    logarithm); ``audio:FACTOR[,BASE]`` = FACTOR x seconds of audio + BASE; ``tokens:FACTOR[,BASE[,SIGMA[,SEED]]]``
+    = FACTOR x output tokens + BASE, on average: SIGMA spreads it as ``lognormal`` does.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,12 +42,12 @@ class Latency(BaseModel):
             "fixed": ("seconds",),
             "lognormal": ("seconds", "sigma", "seed"),
             "audio": ("factor", "seconds"),
-            "tokens": ("factor", "seconds"),
+            "tokens": ("factor", "seconds", "sigma", "seed"),
         }.get(profile)
         if fields is None or len(numbers) > len(fields) or (fields and not numbers):
             raise ValueError(
                 f"{text!r} is no latency: none, fixed:S, lognormal:MEAN,SIGMA[,SEED], audio:FACTOR[,BASE], "
-                "tokens:FACTOR[,BASE]"
+                "tokens:FACTOR[,BASE[,SIGMA[,SEED]]]"
             )
         values = dict(zip(fields, numbers, strict=False))
         return {"profile": profile, **values}
@@ -74,10 +73,14 @@ class LatencySampler:
         """Return the next time in seconds."""
         profile = self.latency
         if profile.profile == "lognormal":
-            mu = math.log(profile.seconds) - profile.sigma**2 / 2
-            return self._rng.lognormvariate(mu, profile.sigma)
+            return profile.seconds * self._spread()
         if profile.profile == "audio":
             return profile.seconds + profile.factor * audio_seconds
         if profile.profile == "tokens":
-            return profile.seconds + profile.factor * tokens
+            return (profile.seconds + profile.factor * tokens) * self._spread()
         return profile.seconds
+
+    def _spread(self) -> float:
+        """Return a lognormal factor whose mean is 1."""
+        sigma = self.latency.sigma
+        return self._rng.lognormvariate(-(sigma**2) / 2, sigma) if sigma else 1.0

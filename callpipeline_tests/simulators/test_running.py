@@ -16,7 +16,7 @@ import pytest
 
 from callpipeline_tests.simulators import AssemblyAISimulator, OpenAISimulator
 from callpipeline_tests.simulators.conftest import MakeWav, openai_client, transcriber
-from callpipeline_tests.simulators.latency import Latency
+from callpipeline_tests.simulators.latency import Latency, LatencySampler
 from callpipeline_tests.simulators.openai_api.responder import ChatRequest
 from callpipeline_tests.simulators.running import SimulatorError
 
@@ -155,6 +155,15 @@ def test_a_shipped_sample_gets_the_dialogue_that_it_was_made_from() -> None:
 def test_a_latency_that_nobody_understands_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no latency"):
         Latency.parse(text)
+
+
+def test_long_answers_take_longer_and_no_two_the_same() -> None:
+    sampler = LatencySampler(Latency.parse("tokens:0.001,1,0.4"))
+    short, long = ([sampler.draw(tokens=tokens) for _ in range(2000)] for tokens in (100, 4000))
+    assert sum(short) / 2000 == pytest.approx(1.1, rel=0.05)
+    assert sum(long) / 2000 == pytest.approx(5.0, rel=0.05)
+    assert len(set(long)) == 2000
+    assert LatencySampler(Latency.parse("tokens:0.001,1")).draw(tokens=500) == pytest.approx(1.5)
 
 
 def test_the_command_line_prints_what_to_export_and_serves_until_it_is_stopped() -> None:

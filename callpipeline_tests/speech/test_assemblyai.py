@@ -168,6 +168,25 @@ async def test_voices_of_a_mono_call_are_told_apart(
     assert (order.body["speaker_labels"], order.body["speakers_expected"]) == (True, 2)  # type: ignore[index]
 
 
+def test_of_a_hearing_the_provider_is_told_how_many_speak_only_if_that_is_known(
+    settings: Settings, mono_call: Call, stereo_call: Call
+) -> None:
+    def asked(job: SpeechJob) -> tuple[bool, int | None]:
+        options = Wanted(job, settings).options
+        return options.multichannel, options.speakers
+
+    assert asked(mono_call.job) == (False, 2)
+    assert asked(replace(mono_call.job, hearing=True)) == (False, None)
+    assert asked(replace(mono_call.job, hearing=True, speakers=5)) == (False, 5)
+    assert asked(replace(stereo_call.job, hearing=True))[0]
+    both = stereo_call.job.activity.channels[0]
+    room = (both, both.model_copy(update={"channel": 1}))
+    activity = stereo_call.job.activity.model_copy(update={"channels": room})
+    one_room = replace(stereo_call.job, activity=activity, hearing=True)
+    assert asked(one_room) == (False, None)
+    assert Wanted(one_room, settings).channels is None
+
+
 async def test_silences_are_left_out_and_the_times_are_those_of_the_recording(
     sim: AssemblyAISimulator,
     settings_for: Callable[..., MakeSettings],

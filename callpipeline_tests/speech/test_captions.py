@@ -104,6 +104,8 @@ def test_cues_of_one_speaker_make_room_for_each_other() -> None:
     [
         (("A", "B", "SPEAKER_02"), {}, ("Speaker A", "Speaker B", "Speaker 02")),
         (("agent", "customer"), {}, ("Agent", "Customer")),
+        (("speaker_0", "speaker_1", "speaker_2"), {}, ("Speaker 1", "Speaker 2", "Speaker 3")),
+        (("channel_0", "channel_1", "channel_2"), {}, ("Speaker 1", "Speaker 2", "Speaker 3")),
         (
             ("speaker_0", "speaker_1"),
             {"speaker_0": Role.AGENT, "speaker_1": Role.CUSTOMER},

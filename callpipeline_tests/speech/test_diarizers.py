@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,16 +15,16 @@ import pytest
 from callpipeline.audio.decode import read
 from callpipeline.model import ChannelSpeech, Diarization, Region, Role, SpeechActivity
 from callpipeline.settings import Settings
-from callpipeline.speech.diarizers import diarizer, spectral
+from callpipeline.speech.diarizers import clustering, diarizer, spectral
 from callpipeline.speech.engines.base import CpuRunner, SpeechJob
-from callpipeline_tests.speech.conftest import Call, job_of, write_wav
+from callpipeline_tests.speech.conftest import DATA, Call, job_of, write_wav
 
 FRAME = 0.01
 COLLAR = 0.25
 
 
 def diarize(job: SpeechJob, cpu: CpuRunner, **settings: object) -> Diarization:
-    return asyncio.run(diarizer(Settings.model_validate(settings), cpu, job.info).diarize(job))
+    return asyncio.run(diarizer(Settings.model_validate(settings), cpu, job).diarize(job))
 
 
 def error_rate(call: Call, found: Diarization) -> float:
@@ -132,6 +133,60 @@ def test_more_voices_than_there_are_do_no_harm(mono_call: Call, here: CpuRunner)
     assert 1 <= len(found.roles) <= 4
 
 
+SLT_CALLS_RMS = ("homes-do-not-call", "homes-hello-late", "homes-owner-names-price", "homes-sold-full-intro")
+RMS_CALLS_SLT = ("homes-other-property", "homes-surrender", "homes-with-subtitles")
+
+
+@pytest.fixture(scope="module")
+def hearing(tmp_path_factory: pytest.TempPathFactory) -> Call:
+    """The two voices of seven calls for minutes, on two channels that are microphones in one room."""
+    sound: list[np.ndarray] = []
+    dialogue, begin = [], 0.0
+    for name in (*SLT_CALLS_RMS, *RMS_CALLS_SLT):
+        truth = json.loads((DATA / "samples_src" / "expected" / f"{name}.json").read_text("utf-8"))
+        sound.append(read(DATA / "samples" / truth["file"]).mean(axis=0))
+        for line in truth["dialogue"]:
+            is_slt = (line["speaker"] == "agent") == (name in SLT_CALLS_RMS)
+            times = {"start": begin + line["start"], "end": begin + line["end"]}
+            dialogue.append({"speaker": "agent" if is_slt else "customer", **times})
+        begin += sound[-1].size / 16_000
+    mono = np.concatenate(sound)
+    room = np.stack([mono, 0.7 * mono]) + np.random.default_rng(1).standard_normal((2, mono.size)) * 0.0005
+    path = write_wav(tmp_path_factory.mktemp("hearing") / "room.wav", room)
+    job = job_with_regions(path, [(line["start"], line["end"]) for line in dialogue])
+    [one] = job.activity.channels
+    both = (one, one.model_copy(update={"channel": 1}))
+    return Call(
+        replace(job, activity=job.activity.model_copy(update={"channels": both}), hearing=True), dialogue
+    )
+
+
+def test_the_voices_of_a_hearing_are_counted_and_microphones_do_not_divide_them(
+    hearing: Call, here: CpuRunner
+) -> None:
+    assert (hearing.job.info.channels, hearing.job.info.dual_mono) == (2, False)
+    found = diarize(hearing.job, here)
+    assert list(found.roles) == ["speaker_0", "speaker_1"]
+    assert {span.channel for span in found.spans} == {None}
+    assert error_rate(hearing, found) < 0.10
+    assert found.notes == (
+        "2 voices were counted by their sound; the metadata field speakers says how many there are",
+    )
+    assert diarize(replace(hearing.job, hearing=False), here).engine == "channels"
+
+
+def test_one_voice_of_a_hearing_is_not_divided(one_voice_call: Call, here: CpuRunner) -> None:
+    assert set(diarize(replace(one_voice_call.job, hearing=True), here).roles) == {"speaker_0"}
+
+
+@pytest.mark.parametrize("hearing", [True, False])
+def test_the_number_that_the_metadata_says_counts_most(
+    mono_call: Call, here: CpuRunner, hearing: bool
+) -> None:
+    found = diarize(replace(mono_call.job, hearing=hearing, speakers=1), here, speakers=2)
+    assert (set(found.roles), found.notes) == ({"speaker_0"}, ())
+
+
 def test_spans_cover_exactly_the_speech(mono_call: Call, here: CpuRunner) -> None:
     found = diarize(mono_call.job, here)
     speech = mono_call.job.activity.channels[0].speech
@@ -196,5 +251,5 @@ def test_a_long_recording_is_divided_by_a_sample_of_its_windows(
 
     found = diarize(call.job, here)
 
-    assert sum(b - a for a, b in regions) / spectral.STEP_SECONDS > spectral.SAMPLE
+    assert sum(b - a for a, b in regions) / spectral.OF_TWO.seconds > clustering.SAMPLE
     assert error_rate(call, found) < 0.10

@@ -475,7 +475,8 @@ def test_channels_are_sewn_each_for_itself() -> None:
 def test_two_speakers_called_the_same_in_two_chunks_are_not_one() -> None:
     plan = plan_of((0.0, 10.0), (10.0, 20.0))
     parts = [untimed(plan, n, "Hello.", speaker="A") for n in range(2)]
-    assert [s.speaker for s in merge(parts, plan, duration=20.0).segments] == ["A1", "A2"]
+    both = merge(parts, plan, duration=20.0)
+    assert ([s.speaker for s in both.segments], both.labels_by_chunk) == (["A1", "A2"], True)
     silent = part(plan, 1)
     assert [s.speaker for s in merge([parts[0], silent], plan, duration=20.0).segments] == ["A"]
 

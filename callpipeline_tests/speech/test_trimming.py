@@ -28,7 +28,7 @@ from callpipeline.model import (
     Transcript,
     Word,
 )
-from callpipeline.speech.trimming import PAD, Cut, cut, restored, voice, write_audio
+from callpipeline.speech.trimming import PAD, Cut, cut, lone_sounds, restored, voice, write_audio
 from callpipeline_tests.audio.conftest import examine
 from callpipeline_tests.audio.conftest import write_audio as encode
 from callpipeline_tests.simulators.audio import inspect
@@ -93,6 +93,16 @@ def test_silences_longer_than_allowed_are_cut_short(
     assert plain(made) == kept
     assert made.seconds == pytest.approx(sum(b - a for a, b in kept))
     assert made.whole == (kept == [(0, 20)])
+
+
+def test_a_short_sound_in_a_silence_is_kept_though_no_voice_was_found_in_it() -> None:
+    silences = regions((2, 10), (10.6, 20), (30, 40), (40.4, 50))
+    info = recording(60).model_copy(update={"silences": silences})
+    # From 20 to 30 there is music; the sound at 40 is known to be a voice.
+    speech = regions((0, 2), (40, 40.4), (50, 60))
+    assert lone_sounds(info, speech) == regions((10, 10.6))
+    kept = cut(info, (*speech, *lone_sounds(info, speech)), longest_silence=3.0)
+    assert plain(kept) == [(0, 2.5), (9.5, 11.1), (39.5, 40.9), (49.5, 60)]
 
 
 def test_nothing_is_cut_when_nobody_asks_for_it() -> None:

@@ -270,6 +270,69 @@ def test_labels_get_the_roles_of_the_channels_they_talk_on() -> None:
     assert found.role_confidence == 1.0
 
 
+def test_labels_of_chunks_are_joined_by_who_speaks_at_their_times() -> None:
+    heard = transcript(
+        untimed("good morning", 0, 5, speaker="A1"),
+        untimed("good day", 5, 9, speaker="B1"),
+        untimed("next item", 10, 14.5, speaker="A2"),
+        untimed("I object", 14, 20, speaker="B2"),
+        untimed("noted", 20, 20.5, speaker="C2"),
+    )
+    whole = by_voice(("speaker_0", 0, 5), ("speaker_1", 5, 14), ("speaker_0", 14, 20), ("speaker_2", 20, 21))
+    apart = speaker_turns(heard, whole)
+    assert [turn.speaker for turn in apart.turns] == ["A1", "B1", "A2", "B2", "C2"]
+    joined = speaker_turns(heard.model_copy(update={"labels_by_chunk": True}), whole)
+    assert lines(joined) == [
+        ("speaker_0", "good morning"),
+        ("speaker_1", "good day next item"),
+        ("speaker_0", "I object"),
+        ("speaker_2", "noted"),
+    ]
+
+
+def test_labels_of_chunks_stay_where_nobody_was_told_apart() -> None:
+    heard = transcript(untimed("good morning", 0, 5, speaker="A1")).model_copy(
+        update={"labels_by_chunk": True}
+    )
+    assert [turn.speaker for turn in speaker_turns(heard, by_voice()).turns] == ["A1"]
+
+
+# --- hearings -----------------------------------------------------------------------------------------
+
+
+def test_a_hearing_has_no_agent_and_no_customer() -> None:
+    said = transcript(
+        timed(("hello?", 0.5, 1)),
+        timed(
+            ("i'm", 3.2, 3.4),
+            ("calling", 3.4, 3.6),
+            ("about", 3.6, 3.8),
+            ("your", 3.8, 4.0),
+            ("house", 4.0, 4.2),
+        ),
+    )
+    found = speaker_turns(said, TWO_VOICES, parties=False)
+    assert {turn.role for turn in found.turns} == {Role.UNKNOWN}
+    assert found.role_confidence == 0.0
+    assert lines(found) == lines(speaker_turns(said, TWO_VOICES))
+
+
+def test_what_the_metadata_of_a_hearing_tells_of_its_channels_counts() -> None:
+    names = {0: "channel_0", 1: "channel_1"}
+    spans = by_channel((0, 0, 5), (1, 5, 10), roles={0: "agent", 1: "customer"})
+    unknown = spans.model_copy(
+        update={
+            "spans": tuple(s.model_copy(update={"speaker": names[s.channel or 0]}) for s in spans.spans),
+            "roles": dict.fromkeys(names.values(), Role.UNKNOWN),
+            "role_confidence": 0.0,
+        }
+    )
+    said = transcript(timed(("hello", 1, 2), channel=0), timed(("hi", 6, 7), channel=1))
+    found = speaker_turns(said, unknown, channel_roles={1: Role.AGENT}, parties=False)
+    assert [turn.role for turn in found.turns] == [Role.UNKNOWN, Role.AGENT]
+    assert found.role_confidence == 1.0
+
+
 def test_lines_without_times_keep_their_order() -> None:
     segments = [
         untimed(text, 0, 0, speaker=name) for text, name in (("a", "A"), ("b", "B"), ("c", "A"), ("d", "B"))

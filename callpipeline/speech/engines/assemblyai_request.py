@@ -85,6 +85,7 @@ class Wanted:
             models=models_of(self.settings),
             multichannel=self.job.by_channel,
             speakers=self.job.expected(self.settings.speakers),
+            webhook=webhook_of(self.settings),
         )
 
     @cached_property

@@ -38,7 +38,7 @@ from callpipeline.speech.engines.openai_requests import (
     language_of,
 )
 from callpipeline.speech.merging import ChunkText, merge
-from callpipeline.speech.trimming import PAD, Cut, cut, voice
+from callpipeline.speech.trimming import PAD, Cut, cut, lone_sounds, voice
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -166,6 +166,8 @@ class _Track:
         if longest is not None and self._channel is not None:
             longest = min(longest, 2 * PAD)
         regions = voice(self._job.activity, None if self._channel is None else [self._channel])
+        if self._channel is None:
+            regions = (*regions, *lone_sounds(self._job.info, regions))
         return cut(self._job.info, regions, longest_silence=longest)
 
     async def transcript(self, together: Together) -> Transcript:
