@@ -12,7 +12,18 @@ import sys
 
 from bench.result import Scale
 
-NAMES = ("calls500", "codecs", "crash", "gate", "hearing", "orchestration", "rerun", "wer")
+NAMES = (
+    "calls500",
+    "codecs",
+    "crash",
+    "gate",
+    "graph",
+    "hearing",
+    "orchestration",
+    "rerun",
+    "service",
+    "wer",
+)
 
 
 def main() -> int:
