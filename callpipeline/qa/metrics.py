@@ -28,7 +28,7 @@ from callpipeline.qa.categories import CategoryTable, find_categories
 from callpipeline.qa.intervals import gaps, intersection, merged, seconds, total
 from callpipeline.qa.sentiment import Mood
 
-RULE_VERSION = "call_metrics-1"
+RULE_VERSION = "call_metrics-2"
 
 NON_TALK_SECONDS = 2.0
 """Silence of everybody from this length on is a non-talk stretch (s): shorter ones are turn-taking."""

@@ -8,7 +8,7 @@ media: good for comparing calls with each other, too coarse to judge one sentenc
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from callpipeline.model import Turn
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
 QUARTERS = 4
+LONGEST = 50
+"""Words that are scored at once: three or four sentences."""
 
 
 class _Scored(NamedTuple):
@@ -49,8 +51,21 @@ class Mood:
 
 
 def score(text: str) -> float:
-    """Return VADER's compound score of an English text, -1 (hostile) to 1 (friendly)."""
-    return float(_analyzer().polarity_scores(text)["compound"])
+    """Return VADER's compound score of an English text, -1 (hostile) to 1 (friendly).
+
+    A long text is scored in pieces, each of which weighs as many words as it has: VADER was made for a sentence or two. Of
+    a monologue of minutes it says 1 or -1 whatever is in it, and its time grows with the square of the length.
+    """
+    words = text.split()
+    starts = range(0, max(1, len(words)), LONGEST)
+    pieces = [words[start : start + LONGEST] for start in starts]
+    total = sum(len(piece) * _score(" ".join(piece)) for piece in pieces)
+    return total / max(1, len(words))
+
+
+@lru_cache(maxsize=4096)
+def _score(piece: str) -> float:
+    return float(_analyzer().polarity_scores(piece)["compound"])
 
 
 def _mean(scored: Sequence[_Scored]) -> float | None:
