@@ -299,7 +299,8 @@ class Settings(BaseSettings):
         description="Where AssemblyAI reaches the service's /webhooks/assemblyai; jobs then end without polling.",
     )
     webhook_secret: SecretStr | None = Field(
-        None, description="What webhooks must carry in the header X-Callpipeline-Webhook; needed with the address."
+        None,
+        description="What webhooks must carry in the header X-Callpipeline-Webhook; needed with the address.",
     )
 
     @field_validator("name_pattern", "folder_pattern")
