@@ -1,0 +1,1 @@
+"""The speech service: recordings come in over HTTP, transcripts with speakers go out."""
