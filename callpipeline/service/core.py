@@ -104,7 +104,7 @@ class Service:
             asyncio.create_task(self._find_engine()),
             asyncio.create_task(self.dispatcher.run()),
             asyncio.create_task(self._every(LOST_SECONDS, self._take_over)),
-            asyncio.create_task(self._every(SWEEP_SECONDS, self._sweep)),
+            asyncio.create_task(self._every(SWEEP_SECONDS, self.sweep)),
         ]
         try:
             yield
@@ -253,7 +253,7 @@ class Service:
             finally:
                 release()
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
         """Remove what has been kept long enough."""
         seconds = self.settings.service_retention_days * 86_400.0
         for task in self.tasks.expired(seconds):

@@ -177,7 +177,7 @@ def test_what_is_kept_long_enough_is_gone_with_its_recording(settings: Settings,
         result = running.send("transcribe", file).json()
         service = running.service
         service.settings = settings.model_copy(update={"service_retention_days": 1e-9})
-        service._sweep()
+        service.sweep()
         assert running.client.get(f"{PARALLEL}/status/{result['task_id']}").status_code == 404
     assert not results.path(settings, result["task_id"], "json").exists()
     left = [path.name for path in settings.data_dir.rglob(f"*{result['recording'][:16]}*")]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import dagster as dg
+
 from callpipeline.settings import Settings
 from callpipeline_tests.samples.conftest import SAMPLES
-from callpipeline_tests.service.conftest import PARALLEL, Running, serving
+from callpipeline_tests.service.conftest import PARALLEL, Running, serving, until
 
 Make = Callable[[int], list[Path]]
 
@@ -45,10 +47,16 @@ def test_an_asynchronous_task_is_a_dagster_run_over_its_partition(running: Runni
     assert ended["progress"] == 1.0
     instance = running.service.orchestration.instance
     assert instance is not None
-    run = instance.get_run_by_id(ended["run_id"])
-    assert run is not None
+    run = until(
+        lambda: _finished(instance, ended["run_id"])
+    )  # the answer is there a moment before its run ends
     assert run.tags["dagster/partition"] == ended["recording"]
     assert run.is_success
+
+
+def _finished(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRun | None:
+    run = instance.get_run_by_id(run_id)
+    return run if run is not None and run.is_finished else None
 
 
 def test_the_embedded_engine_works_without_key_or_download(settings: Settings) -> None:
