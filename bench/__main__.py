@@ -22,6 +22,8 @@ NAMES = (
     "orchestration",
     "rerun",
     "service",
+    "speech",
+    "warm",
     "wer",
 )
 

@@ -18,6 +18,7 @@ from typing import Self
 INTERVAL = 0.05
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _MB = 1e6
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
@@ -85,6 +86,19 @@ class Watch:
             seen.files = max(seen.files, len(counted))
             seen.disk_mb = max(seen.disk_mb, taken / _MB)
             seen.disk.append((time.monotonic() - self._began, taken / _MB))
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU seconds that a process and its living children have used."""
+    return sum(_ticks(one) for one in _family(pid)) / _TICKS
+
+
+def _ticks(pid: int) -> int:
+    try:
+        user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    except OSError:
+        return 0
+    return int(user) + int(system)
 
 
 def _family(pid: int) -> Iterator[int]:

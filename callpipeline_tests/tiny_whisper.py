@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,6 @@ from ctranslate2.specs import whisper_spec
 from faster_whisper.tokenizer import _LANGUAGE_CODES
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-WIDTH = 64
-HEADS = 2
-LAYERS = 2
 MELS = 80
 POSITIONS = 448
 EMPTY = "<empty>"
@@ -31,11 +29,28 @@ EMPTY = "<empty>"
 Weights = npt.NDArray[np.float32]
 
 
-def tiny_whisper(folder: Path, text: str, *, multilingual: bool = False) -> Path:
-    """Write a CTranslate2 model into ``folder`` that answers every window of sound with ``text``."""
+@dataclass(frozen=True)
+class Size:
+    """How large a model is, encoder and decoder each. ``vocabulary``: rows of it, at least; the rest means nothing."""
+
+    width: int
+    heads: int
+    layers: int
+    inner: int
+    vocabulary: int = 0
+
+
+TINY = Size(64, 2, 2, 128)
+
+
+def tiny_whisper(folder: Path, text: str, *, multilingual: bool = False, size: Size = TINY) -> Path:
+    """Write a CTranslate2 model into ``folder`` that answers every window of sound with ``text``.
+
+    With the ``size`` of a published model it costs what that one would, and is no longer tiny.
+    """
     folder.mkdir(parents=True)
     tokenizer = _tokenizer(text, multilingual=multilingual)
-    spec = _Builder().spec(tokenizer, _script(tokenizer, text, multilingual=multilingual))
+    spec = _Builder(size).spec(tokenizer, _script(tokenizer, text, multilingual=multilingual))
     spec.save(str(folder))
     tokenizer.save(str(folder / "tokenizer.json"))
     features = {
@@ -81,67 +96,74 @@ def _script(tokenizer: tokenizers.Tokenizer, text: str, *, multilingual: bool) -
 class _Builder:
     """Fills a model specification with random weights, always the same."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: Size) -> None:
+        self._size = size
         self._random = np.random.default_rng(0)
 
     def spec(self, tokenizer: tokenizers.Tokenizer, script: list[int]) -> whisper_spec.WhisperSpec:
         vocabulary = [token for token, _ in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])]
-        spec = whisper_spec.WhisperSpec(LAYERS, HEADS, LAYERS, HEADS)
+        vocabulary += [f"<unused {n}>" for n in range(len(vocabulary), self._size.vocabulary)]
+        layers, heads = self._size.layers, self._size.heads
+        spec = whisper_spec.WhisperSpec(layers, heads, layers, heads)
         self._encoder(spec.encoder)
         self._decoder(spec.decoder, vocabulary, script, silence=tokenizer.token_to_id("<|endoftext|>"))
         spec.register_vocabulary(["" if token == EMPTY else token for token in vocabulary])
         spec.config.suppress_ids = []
         spec.config.suppress_ids_begin = [tokenizer.token_to_id("<|endoftext|>")]
         spec.config.lang_ids = [tokenizer.token_to_id(f"<|{code}|>") for code in _LANGUAGE_CODES]
-        spec.config.alignment_heads = list(itertools.product(range(LAYERS // 2, LAYERS), range(HEADS)))
+        spec.config.alignment_heads = list(itertools.product(range(layers // 2, layers), range(heads)))
         spec.validate()
         spec.optimize(quantization="int8")
         return spec
 
     def _encoder(self, encoder: Any) -> None:
-        encoder.conv1.weight, encoder.conv1.bias = self._weights(WIDTH, MELS, 3), _zeros(WIDTH)
-        encoder.conv2.weight, encoder.conv2.bias = self._weights(WIDTH, WIDTH, 3), _zeros(WIDTH)
-        encoder.position_encodings.encodings = self._weights(1500, WIDTH)
-        _normal(encoder.layer_norm)
+        width = self._size.width
+        encoder.conv1.weight, encoder.conv1.bias = self._weights(width, MELS, 3), _zeros(width)
+        encoder.conv2.weight, encoder.conv2.bias = self._weights(width, width, 3), _zeros(width)
+        encoder.position_encodings.encodings = self._weights(1500, width)
+        _normal(encoder.layer_norm, width)
         for layer in encoder.layer:
-            self._attention(layer.self_attention, (3 * WIDTH,), output=0.1)
+            self._attention(layer.self_attention, (3 * width,), output=0.1)
             self._feed_forward(layer.ffn, output=0.1)
 
     def _decoder(self, decoder: Any, vocabulary: list[str], script: list[int], *, silence: int) -> None:
-        embeddings = self._weights(len(vocabulary), WIDTH, scale=1.0)
+        width = self._size.width
+        embeddings = self._weights(len(vocabulary), width, scale=1.0)
         embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
         embeddings *= np.array([[token != EMPTY] for token in vocabulary], np.float32)
         said = np.array(script + [silence] * (POSITIONS - len(script)))
         decoder.embeddings.weight = decoder.projection.weight = embeddings
         decoder.position_encodings.encodings = (embeddings[said] * 10).astype(np.float32)
-        _normal(decoder.layer_norm)
+        _normal(decoder.layer_norm, width)
         decoder.layer_norm.gamma *= 4
         for layer in decoder.layer:
-            self._attention(layer.self_attention, (3 * WIDTH,), output=0.0)
-            self._attention(layer.attention, (WIDTH, 2 * WIDTH), output=0.0)
+            self._attention(layer.self_attention, (3 * width,), output=0.0)
+            self._attention(layer.attention, (width, 2 * width), output=0.0)
             self._feed_forward(layer.ffn, output=0.0)
 
     def _attention(self, attention: Any, widths: tuple[int, ...], *, output: float) -> None:
-        _normal(attention.layer_norm)
+        width = self._size.width
+        _normal(attention.layer_norm, width)
         *inputs, last = attention.linear
-        for linear, width in zip(inputs, widths, strict=True):
-            self._linear(linear, width, WIDTH, scale=0.3)
-        self._linear(last, WIDTH, WIDTH, scale=output)
+        for linear, rows in zip(inputs, widths, strict=True):
+            self._linear(linear, rows, width, scale=0.3)
+        self._linear(last, width, width, scale=output)
 
     def _feed_forward(self, ffn: Any, *, output: float) -> None:
-        _normal(ffn.layer_norm)
-        self._linear(ffn.linear_0, 2 * WIDTH, WIDTH)
-        self._linear(ffn.linear_1, WIDTH, 2 * WIDTH, scale=output)
+        width, inner = self._size.width, self._size.inner
+        _normal(ffn.layer_norm, width)
+        self._linear(ffn.linear_0, inner, width)
+        self._linear(ffn.linear_1, width, inner, scale=output)
 
     def _linear(self, linear: Any, rows: int, columns: int, *, scale: float = 0.1) -> None:
         linear.weight, linear.bias = self._weights(rows, columns, scale=scale), _zeros(rows)
 
     def _weights(self, *shape: int, scale: float = 0.1) -> Weights:
-        return (self._random.standard_normal(shape) * scale).astype(np.float32)
+        return self._random.standard_normal(shape, dtype=np.float32) * np.float32(scale)
 
 
-def _normal(norm: Any) -> None:
-    norm.gamma, norm.beta = np.ones(WIDTH, np.float32), _zeros(WIDTH)
+def _normal(norm: Any, width: int) -> None:
+    norm.gamma, norm.beta = np.ones(width, np.float32), _zeros(width)
 
 
 def _zeros(size: int) -> Weights:

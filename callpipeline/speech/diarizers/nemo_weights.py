@@ -6,12 +6,12 @@ What belongs here: files, the hub's cache, devices, memory. What does not: diari
 
 from __future__ import annotations
 
-import functools
 import gc
 import logging
+import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -98,6 +98,12 @@ def unload(idle_seconds: float = 0.0) -> int:
     return len(idle)
 
 
+def in_memory() -> list[tuple[Kind, str, LoadedModel]]:
+    """Return the loaded models, with kind and name."""
+    with _lock:
+        return [(kind, name, it) for (kind, name, _), it in _loaded.items()]
+
+
 def use(loaded: LoadedModel, work: Callable[[Any], T]) -> T:
     """Do ``work`` with a model. Where CUDA's memory gives out, the model moves to the CPU and the work is done there.
 
@@ -144,6 +150,8 @@ def _load(kind: Kind, name: str, device: str) -> LoadedModel:
     import torch
 
     path = local_weights(name) or _fetched(kind, name)
+    # The transcription runs beside it: with all cores for both, their threads wait for each other and both take longer.
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
     wanted = "cuda" if device == "auto" and torch.cuda.is_available() else device
     wanted = "cpu" if wanted == "auto" else wanted
     try:
@@ -169,16 +177,21 @@ def _restored(kind: Kind, path: Path, device: str) -> Any:
 
 
 def _class_of(kind: Kind) -> Any:
-    logging.getLogger("nemo_logger").setLevel(logging.ERROR)
     from nemo.collections.asr.models import (
         EncDecSpeakerLabelModel,
         SortformerEncLabelModel,
         sortformer_diar_models,
     )
+    from nemo.utils import logging as nemo_log
 
-    # It draws a progress bar for each recording and has no switch for it.
-    sortformer_diar_models.tqdm = functools.partial(sortformer_diar_models.tqdm, disable=True)
+    # It draws a progress bar for each recording, and has no switch for it.
+    sortformer_diar_models.tqdm = _undrawn
+    nemo_log.setLevel(logging.ERROR)
     return SortformerEncLabelModel if kind == "sortformer" else EncDecSpeakerLabelModel
+
+
+def _undrawn(steps: Iterable[T], **_: object) -> Iterable[T]:
+    return steps
 
 
 def _fetched(kind: Kind, name: str) -> Path:
