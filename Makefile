@@ -43,7 +43,5 @@ samples: .venv/.installed-dev
 	@touch $@
 
 .venv/.installed-dev: $(INPUTS) | .venv/bin/python
-	@# torch first and alone: the same version is asked for below, whatever build pip found.
-	$(BIN)/python -m pip install --quiet "$$(grep '^torch==' constraints.txt)"
-	$(BIN)/python -m pip install --quiet --editable '.[dev,nemo]' --constraint constraints.txt
+	$(BIN)/python -m pip install --quiet --editable '.[dev]' --constraint constraints.txt
 	@touch $@ .venv/.installed

@@ -77,7 +77,7 @@ def serving(settings: Settings, engine: Transcriber | None = None, *, port: int 
     """Serve for a block, on a free port unless one is named."""
     app = create_app(settings, engine=engine)
     listener = socket.create_server(("127.0.0.1", port))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on"))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", log_config=None, lifespan="on"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
