@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import socket
 import threading
 import time
@@ -95,7 +96,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """One service for all tests that need nothing special of it; its engine answers at once."""
     home = tmp_path_factory.mktemp("service")
     # With Dagster's own way of catching what steps print, as users have it: runs side by side must not catch ours.
-    (home / "dagster.yaml").write_text(INSTANCE.partition("compute_logs:")[0])
+    (home / "dagster.yaml").write_text(re.sub(r"compute_logs:.*?(?=telemetry)", "", INSTANCE, flags=re.S))
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("DAGSTER_HOME", str(home))
         patched.delenv("CALLPIPELINE_POSTGRES_URL", raising=False)
