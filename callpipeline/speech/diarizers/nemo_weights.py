@@ -24,7 +24,10 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Kind = Literal["sortformer", "titanet"]
 
-INSTALL = "Install it: pip install 'callpipeline[nemo]'."
+INSTALL = (
+    "Install it, in an environment of its own: pip install 'callpipeline[nemo]'. "
+    "Beside it, dagster's --select cannot be read (another ANTLR); callpipeline run and serve work."
+)
 _VARIABLE = {"sortformer": "CALLPIPELINE_SORTFORMER_MODEL", "titanet": "CALLPIPELINE_TITANET_MODEL"}
 
 
