@@ -19,8 +19,9 @@ import numpy.typing as npt
 from callpipeline.audio.decode import blocks
 from callpipeline.cancellation import checkpoint, in_thread
 from callpipeline.failures import NotFit
-from callpipeline.model import Diarization, Role, SpeakerSpan
+from callpipeline.model import Diarization, SpeakerSpan
 from callpipeline.speech.diarizers import nemo_weights
+from callpipeline.speech.diarizers.base import of_strangers
 from callpipeline.speech.engines.base import SpeechJob
 
 if TYPE_CHECKING:
@@ -74,14 +75,7 @@ class SortformerDiarizer:
         expected = job.expected(0)
         if expected and expected > MOST_SPEAKERS:
             notes.append(f"{expected} speakers were told of; sortformer tells {MOST_SPEAKERS} apart at most")
-        return Diarization(
-            engine=self.name,
-            engine_version=self.version,
-            spans=spans,
-            roles={span.speaker: Role.UNKNOWN for span in spans},
-            role_confidence=0.0,
-            notes=tuple(notes),
-        )
+        return of_strangers(self, spans, notes)
 
 
 def mono(path: Path) -> Samples:

@@ -20,8 +20,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from callpipeline.model import Diarization, Region, Role, SpeakerSpan
+from callpipeline.model import Diarization, Region, SpeakerSpan
 from callpipeline.speech.diarizers import clustering
+from callpipeline.speech.diarizers.base import of_strangers
 from callpipeline.speech.diarizers.clustering import Labels
 from callpipeline.speech.engines.base import CpuRunner, SpeechJob
 from callpipeline.speech.mfcc import COEFFICIENTS, mfcc
@@ -94,14 +95,7 @@ class SpectralDiarizer:
             expected,
             window=OF_TWO if expected in (1, 2) and not job.hearing else OF_MANY,
         )
-        return Diarization(
-            engine=self.name,
-            engine_version=self.version,
-            spans=spans,
-            roles={span.speaker: Role.UNKNOWN for span in spans},
-            role_confidence=0.0,
-            notes=notes,
-        )
+        return of_strangers(self, spans, notes)
 
 
 def speech_of(job: SpeechJob) -> tuple[Region, ...]:

@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from callpipeline.cancellation import checkpoint, in_thread
-from callpipeline.model import Diarization, Role
+from callpipeline.model import Diarization
 from callpipeline.speech.diarizers import clustering, nemo_weights
+from callpipeline.speech.diarizers.base import of_strangers
 from callpipeline.speech.diarizers.spectral import (
     FEWEST_WINDOWS,
     LONGEST,
@@ -79,15 +80,8 @@ class TitanetDiarizer:
         if expected != 1 and len(places) >= max(FEWEST_WINDOWS, 2 * (expected or 1)):
             labels = clustering.cluster(vectors, expected)
         note = expected_note(expected, len(np.unique(labels)))
-        spans = tuple(spans_of(speech_of(job), places, labels, WINDOW))
-        return Diarization(
-            engine=self.name,
-            engine_version=self.version,
-            spans=spans,
-            roles={span.speaker: Role.UNKNOWN for span in spans},
-            role_confidence=0.0,
-            notes=tuple(filter(None, (loaded.note, note))),
-        )
+        spans = spans_of(speech_of(job), places, labels, WINDOW)
+        return of_strangers(self, spans, (loaded.note, note))
 
 
 def _vectors(model: Any, path: Path, heard: Sequence[Track]) -> tuple[Array, Array]:
