@@ -273,6 +273,16 @@ class Settings(BaseSettings):
     memory_limit_mb: float | None = Field(
         None, gt=0, description="Memory (MiB) of the process from which on fewer chunks are kept ready."
     )
+    parallel_processing: bool = Field(
+        True,
+        validation_alias="PARALLEL_PROCESSING",
+        description="Transcription and diarization of a recording side by side; false: one after the other.",
+    )
+    use_process_pool: bool = Field(
+        True,
+        validation_alias="USE_PROCESS_POOL",
+        description="CPU-heavy Python in worker processes; false: in threads of the process itself.",
+    )
 
     # speech service
     service_workers: int = Field(
@@ -293,6 +303,14 @@ class Settings(BaseSettings):
     )
     service_cors_origins: str = Field(
         "", description="Origins of pages that may call the service, with commas; none unless told."
+    )
+    service_unload_after: float = Field(
+        900.0, ge=0, description="Seconds after which the service unloads a model that nobody used."
+    )
+    gpu_memory_optimization: bool = Field(
+        False,
+        validation_alias="GPU_MEMORY_OPTIMIZATION",
+        description="The service unloads models after each task, not only after idle time.",
     )
     webhook_url: str | None = Field(
         None,

@@ -127,6 +127,13 @@ def speech_activity(
     return SpeechActivity(duration=info.duration, channels=tuple(found), source="vad", detector=DETECTOR)
 
 
+def speech_of(samples: npt.NDArray[np.float32]) -> tuple[Region, ...]:
+    """Find the speech in samples of one channel at 16 kHz, shape (n,): the rules are those of recordings."""
+    listener = _Listener()
+    listener.add(samples)
+    return _regions(speech_frames(*listener.finish()), samples.size / SAMPLE_RATE)
+
+
 def speech_frames(probability: npt.NDArray[np.float32], power: Powers) -> list[tuple[int, int]]:
     """Return (first, one past the last) frame of each stretch of speech of one channel.
 

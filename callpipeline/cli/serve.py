@@ -32,6 +32,7 @@ def serve(
     import uvicorn
 
     from callpipeline.service.app import create_app
+    from callpipeline.service.stream_api import MOST_BYTES
 
     settings = Settings()
     app = create_app(settings)
@@ -49,4 +50,5 @@ def serve(
         log_level="warning",
         timeout_graceful_shutdown=10,
         server_header=False,
+        ws_max_size=MOST_BYTES,
     )

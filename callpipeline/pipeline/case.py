@@ -5,6 +5,7 @@ What belongs here: what every stage may ask about a recording. What does not: wh
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -63,6 +64,8 @@ class Case:
 
     key: str
     bench: Workbench
+    listening: AbstractAsyncContextManager[object] = field(default_factory=nullcontext)
+    """Entered by a stage while it hears the recording with a model: a lock, where that is one at a time."""
 
     @cached_property
     def row(self) -> CatalogRow:

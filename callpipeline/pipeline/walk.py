@@ -11,6 +11,7 @@ import hashlib
 import json
 import time
 from collections.abc import Collection, Mapping
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -44,6 +45,8 @@ async def walk(key: str, wanted: Collection[str], bench: Workbench, emit: Emit) 
     started = time.perf_counter()
     async with bench.store.alock(key):
         case = Case(key, bench)
+        if not bench.settings.parallel_processing:
+            case.listening = asyncio.Lock()
         seq = case.row.recording.seq
         tasks: dict[str, asyncio.Task[StageOutcome]] = {}
         async with asyncio.TaskGroup() as group:
@@ -52,6 +55,10 @@ async def walk(key: str, wanted: Collection[str], bench: Workbench, emit: Emit) 
                     tasks[stage.asset] = group.create_task(_run(stage, case, dict(tasks), emit))
     stages = {asset: task.result() for asset, task in tasks.items()}
     return RecordingOutcome(key, seq, stages, time.perf_counter() - started)
+
+
+_LISTENING = frozenset({"transcripts", "diarization"})
+"""Stages that hear a recording with models, and go side by side unless the settings forbid it."""
 
 
 class _Blocked(Exception):
@@ -160,7 +167,8 @@ async def _make(stage: Stage, case: Case, inputs: Inputs, started: float) -> Sta
         or stage.anew(case.bench)
         or stage.lacks(stored.value) is not None
     ):
-        value = await stage.run(case, inputs)
+        async with case.listening if stage.asset in _LISTENING else nullcontext():
+            value = await stage.run(case, inputs)
         stored = store.put(stage.asset, case.key, value, cache_key=cache_key, code_version=stage.code_version)
         status = Status.DONE
     missing = _missing(stage, stored, inputs)

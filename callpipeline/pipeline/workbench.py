@@ -64,7 +64,7 @@ class Workbench:
     deadline: float | None = field(init=False)
 
     def __post_init__(self) -> None:
-        self.workers = Workers(self.settings.workers)
+        self.workers = Workers(self.settings.workers, processes=self.settings.use_process_pool)
         self.checks = Worker("checks")
         self._account, self.graph_account = Account(self._policy), Account(self._policy)
         allowed = self.settings.run_deadline

@@ -26,21 +26,27 @@ IDLE_SECONDS = 60
 
 
 class Workers:
-    """Runs functions on ``count`` worker processes (``cpu``) or threads (``thread``), started at first use."""
+    """Runs functions on ``count`` worker processes (``cpu``) or threads (``thread``), started at first use.
 
-    def __init__(self, count: int) -> None:
+    Without ``processes`` all runs in threads: pure Python then takes turns, but nothing is started or copied.
+    """
+
+    def __init__(self, count: int, *, processes: bool = True) -> None:
         self.count = count
+        self._use_processes = processes
         self._processes: Any = None
         self._threads: Executor | None = None
         self._starting = threading.Lock()
         self._stop = threading.Event()
 
     async def cpu(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run ``fn`` in a worker process. It and its arguments must be importable and picklable.
+        """Run ``fn`` in a worker process, if there are any. It and its arguments must be importable and picklable.
 
         Raises:
             ResourceExhausted: the worker died (killed, or out of memory); the pool is renewed for the next call.
         """
+        if not self._use_processes:
+            return await self.thread(fn, *args, **kwargs)
         from loky.process_executor import BrokenProcessPool, TerminatedWorkerError
 
         try:
@@ -55,12 +61,14 @@ class Workers:
 
     async def thread(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``fn`` in a thread. For work that releases the GIL and calls ``checkpoint`` in its loops."""
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(self.count, thread_name_prefix="callpipeline")
+        with self._starting:
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(self.count, thread_name_prefix="callpipeline")
+            threads = self._threads
         context = contextvars.copy_context()
         context.run(stop.set, self._stop)
         call = functools.partial(context.run, functools.partial(fn, *args, **kwargs))
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        return await asyncio.get_running_loop().run_in_executor(threads, call)
 
     def close(self, *, kill: bool = False) -> None:
         """Stop the workers; with ``kill`` at once, in the middle of what they do."""

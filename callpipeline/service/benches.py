@@ -67,7 +67,7 @@ class Benches:
     ) -> None:
         self.settings = settings
         self.engine = engine
-        self.workers = Workers(settings.workers)
+        self.workers = Workers(settings.workers, processes=settings.use_process_pool)
         self._run = run
         self._slot_limit = slot_limit
         self._open: OrderedDict[str, ServiceBench] = OrderedDict()

@@ -23,7 +23,7 @@ from callpipeline.limits.owners import Owners, open_owners
 from callpipeline.limits.worker import Worker
 from callpipeline.model import AudioInfo
 from callpipeline.pipeline.progress import Progress, ProgressStore
-from callpipeline.service import results, uploads
+from callpipeline.service import models, results, uploads
 from callpipeline.service.audit import Audit
 from callpipeline.service.benches import Benches
 from callpipeline.service.documents import Result
@@ -105,6 +105,7 @@ class Service:
             asyncio.create_task(self.dispatcher.run()),
             asyncio.create_task(self._every(LOST_SECONDS, self._take_over)),
             asyncio.create_task(self._every(SWEEP_SECONDS, self.sweep)),
+            asyncio.create_task(models.unload_idle(self.settings.service_unload_after)),
         ]
         try:
             yield
@@ -158,6 +159,20 @@ class Service:
             return await self.work.do(task)
         finally:
             self._places.release()
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """Hold one of the places of waiting clients, for a stream: it cannot wait for one.
+
+        Raises:
+            QueueFull: there is none.
+            NotConfigured: no engine works here, or it is not known yet.
+        """
+        self._check_ready()
+        if self._places.locked():
+            raise QueueFull(self._waiting)
+        async with self._places:
+            yield
 
     async def later(self, taken: Sequence[TakenIn], wish: Wish, *, batch: str | None = None) -> list[Task]:
         """Put recordings into the queue.

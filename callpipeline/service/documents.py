@@ -166,6 +166,16 @@ class JobProgress(BaseModel):
     chunks: Chunks | None = None
 
 
+class ModelInMemory(BaseModel):
+    """A model that is loaded in the process that answers."""
+
+    engine: str
+    name: str
+    device: str
+    idle_seconds: float = Field(description="How long nobody has used it; 0 while it works.")
+    note: str = Field("", description="What is not as it was asked for, as: on the CPU, since CUDA broke.")
+
+
 class Stats(BaseModel):
     """How the service is doing."""
 
@@ -174,6 +184,7 @@ class Stats(BaseModel):
     queue_limit: int
     work_seconds_mean: float | None = Field(description="Of the last 50 tasks that had something to do.")
     uptime_seconds: float
+    models: list[ModelInMemory] = Field(description="Loaded now; idle ones are unloaded after some time.")
     version: str
 
 
@@ -192,6 +203,7 @@ class Features(BaseModel):
     """What works here, now."""
 
     engines: list[Feature]
+    models: list[ModelInMemory] = Field(description="Loaded now; others are loaded when they are needed.")
     options: list[str] = Field(description="Form fields that choose how a recording is worked on.")
     response_formats: list[str]
     max_bytes: int

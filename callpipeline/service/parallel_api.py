@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, File, Form, Header, Path, Request, Response, UploadFile
 
-from callpipeline.service import telling
+from callpipeline.service import models, telling
 from callpipeline.service.auth import SHOWN, Caller, own_task, reads, transcribes
 from callpipeline.service.core import DEFAULT_PRIORITY, Service, Wish
 from callpipeline.service.documents import Batch, Feature, Features, Result, Stats, Status
@@ -210,6 +210,7 @@ async def stats(service: Here, caller: Caller = reads) -> Stats:
         queue_limit=service.settings.service_queue,
         work_seconds_mean=round(sum(took) / len(took), 3) if took else None,
         uptime_seconds=round(time.time() - service.began, 1),
+        models=models.in_memory(),
         version=version("callpipeline"),
     )
 
@@ -233,6 +234,7 @@ async def features(service: Here, caller: Caller = reads) -> Features:
             )
             for engine in found
         ],
+        models=models.in_memory(),
         options=sorted(Options.model_fields),
         response_formats=list(FORMATS),
         max_bytes=settings.service_max_bytes,

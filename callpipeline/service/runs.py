@@ -16,7 +16,7 @@ from callpipeline.failures import CallPipelineError, describe
 from callpipeline.limits.worker import Worker
 from callpipeline.pipeline.outcomes import RecordingOutcome, StageOutcome
 from callpipeline.pipeline.stopping import Stops, WalkStopped
-from callpipeline.service import results
+from callpipeline.service import models, results
 from callpipeline.service.benches import Benches
 from callpipeline.service.orchestration import Orchestration, Run, execute
 from callpipeline.service.tasks import Task, Tasks
@@ -151,6 +151,8 @@ class _Course:
 
     def heard(self, outcome: StageOutcome | RecordingOutcome) -> None:
         if isinstance(outcome, RecordingOutcome):
+            if self._settings.gpu_memory_optimization:
+                models.unload()
             self._end(outcome)
             return
         for task in self._waiting.get(outcome.key, ()):

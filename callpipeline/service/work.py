@@ -6,6 +6,7 @@ for become runs (``runs``).
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 
@@ -14,7 +15,7 @@ from callpipeline.limits.worker import Worker
 from callpipeline.pipeline.outcomes import RecordingOutcome, StageOutcome, Status
 from callpipeline.pipeline.stopping import Stops, WalkStopped
 from callpipeline.pipeline.walk import walk
-from callpipeline.service import results
+from callpipeline.service import models, results
 from callpipeline.service.benches import Benches, ServiceBench
 from callpipeline.service.documents import Result
 from callpipeline.service.options import Options
@@ -65,6 +66,8 @@ class Work:
         finally:
             self._stops.forget(task.id)
             self._benches.leave(bench)
+            if self._settings.gpu_memory_optimization:
+                await asyncio.to_thread(models.unload)
 
     def stop(self, task_id: str) -> None:
         """End the work on a task."""

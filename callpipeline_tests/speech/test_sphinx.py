@@ -12,6 +12,7 @@ import pytest
 
 from callpipeline.failures import EmptyFile, NotAudio, NotConfigured, SourceUnavailable
 from callpipeline.model import Transcript
+from callpipeline.pipeline.workers import Workers
 from callpipeline.settings import Settings
 from callpipeline.speech.engines import transcriber
 from callpipeline.speech.engines.base import CpuRunner, SpeechJob
@@ -121,3 +122,21 @@ def test_a_recording_that_is_gone_is_named_across_processes(stereo_call: Call, c
     job = replace(stereo_call.job, path=stereo_call.job.path.with_name("gone.mp3"))
     with pytest.raises((SourceUnavailable, NotAudio, EmptyFile), match="gone"):
         transcribe(job, cpu)
+
+
+def test_threads_side_by_side_give_the_same_text_as_one_after_the_other(one_voice_call: Call) -> None:
+    whole = one_voice_call.job
+    (channel,) = whole.activity.channels
+    begun = channel.model_copy(update={"speech": channel.speech[:1]})
+    job = replace(whole, activity=whole.activity.model_copy(update={"channels": (begun,)}))
+    threads = Workers(2, processes=False)
+
+    async def both() -> list[Transcript]:
+        engine = transcriber(Settings(transcriber="sphinx"), tools_of(threads.cpu))
+        return await asyncio.gather(engine.transcribe(job), engine.transcribe(job))
+
+    first, second = asyncio.run(both())
+    alone = transcribe(job, threads.cpu)
+    threads.close()
+    assert first == second == alone
+    assert first.segments

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +50,7 @@ _VARIANT = re.compile(r"\(\d+\)$")
 
 
 class SphinxTranscriber:
-    """The offline demo engine, English only, in worker processes."""
+    """The offline demo engine, English only, in workers."""
 
     name = "sphinx"
     remote = False
@@ -106,7 +106,7 @@ def _pieces(sources: Sequence[Track]) -> Iterator[tuple[Track, ...]]:
 
 
 def recognise(path: str, sources: tuple[Track, ...]) -> list[Segment]:
-    """Return the segments of some tracks of a recording, in no particular order. Runs in a worker process.
+    """Return the segments of some tracks of a recording, in no particular order. Runs in a worker.
 
     Raises:
         EngineFailed: PocketSphinx broke.
@@ -115,11 +115,16 @@ def recognise(path: str, sources: tuple[Track, ...]) -> list[Segment]:
     return [segment for segment in found if segment is not None]
 
 
-@lru_cache(maxsize=1)
-def _decoder() -> Any:
-    from pocketsphinx import Decoder
+_own = threading.local()
+"""The decoder of each thread: it keeps the state of an utterance, so no two may use one."""
 
-    return Decoder(**DECODER_OPTIONS)
+
+def _decoder() -> Any:
+    if getattr(_own, "decoder", None) is None:
+        from pocketsphinx import Decoder
+
+        _own.decoder = Decoder(**DECODER_OPTIONS)
+    return _own.decoder
 
 
 def prepared(samples: Samples) -> npt.NDArray[np.int16]:
@@ -142,7 +147,7 @@ def _segment(utterance: Utterance) -> Segment | None:
         decoder.end_utt()
         words = tuple(_words(decoder, utterance))
     except RuntimeError as error:
-        _decoder.cache_clear()
+        _own.decoder = None
         raise EngineFailed(f"PocketSphinx broke at {utterance.start:.1f} s: {error}.") from error
     if not words:
         return None

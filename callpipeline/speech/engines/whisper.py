@@ -82,13 +82,15 @@ class WhisperTranscriber:
         language = _language(job.language, loaded)
         suppressed = numerals(loaded.model) if self._suppress_numerals else ()
         try:
-            segments = _transcribe_on(loaded, job, language, suppressed)
+            with whisper_weights.at_work(loaded):
+                segments = _transcribe_on(loaded, job, language, suppressed)
         except RuntimeError as error:
             if loaded.device != "cuda" or self._device != "auto":
                 raise _broken(error) from error
             because = f"CUDA broke ({error})"
             loaded = whisper_weights.fall_back_to_cpu(self._model, self._compute_type, because)
-            segments = _transcribe_on(loaded, job, language, suppressed)
+            with whisper_weights.at_work(loaded):
+                segments = _transcribe_on(loaded, job, language, suppressed)
         return Transcript(
             engine=self.name,
             engine_version=self.version,

@@ -5,9 +5,13 @@ What belongs here: folders, the hub's cache, devices. What does not: transcribin
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +21,15 @@ NEEDED_FILES = ("model.bin", "config.json", "tokenizer.json")
 """Without any of these faster-whisper cannot load the model, or asks a hub for the missing part."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class LoadedModel:
-    """A model in memory. ``note`` says what is not as it was asked for."""
+    """A model in memory. ``note`` says what is not as it was asked for; ``users``: recordings that it hears now."""
 
     model: Any
     device: str
     note: str = ""
+    used: float = field(default_factory=time.monotonic)
+    users: int = 0
 
 
 def local_weights(name: str) -> Path | None:
@@ -118,7 +124,39 @@ def load(name: str, device: str, compute_type: str) -> LoadedModel:
         if key not in _loaded:
             _loaded.clear()
             _loaded[key] = _load(name, device, compute_type)
+        _loaded[key].used = time.monotonic()
         return _loaded[key]
+
+
+@contextmanager
+def at_work(loaded: LoadedModel) -> Iterator[LoadedModel]:
+    """Keep a model from being unloaded while the block lasts. Several recordings may use it at once."""
+    with _lock:
+        loaded.users += 1
+    try:
+        yield loaded
+    finally:
+        with _lock:
+            loaded.users -= 1
+            loaded.used = time.monotonic()
+
+
+def unload(idle_seconds: float = 0.0) -> int:
+    """Forget models that nobody used for so long; return how many. One that is at work stays."""
+    with _lock:
+        now = time.monotonic()
+        idle = [key for key, it in _loaded.items() if not it.users and now - it.used >= idle_seconds]
+        for key in idle:
+            del _loaded[key]
+    if idle:
+        gc.collect()  # CTranslate2 gives the memory back with the last reference
+    return len(idle)
+
+
+def in_memory() -> list[tuple[str, LoadedModel]]:
+    """Return the loaded models, by name."""
+    with _lock:
+        return [(name, it) for (name, _, _), it in _loaded.items()]
 
 
 def fall_back_to_cpu(name: str, compute_type: str, because: str) -> LoadedModel:
