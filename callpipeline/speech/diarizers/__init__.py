@@ -65,6 +65,12 @@ def by_voice(settings: Settings) -> DiarizerName:
     return DiarizerName.TITANET if nemo_weights.ready(settings.titanet_model) else DiarizerName.SPECTRAL
 
 
+def uses_nemo(settings: Settings) -> bool:
+    """Tell whether a NeMo model tells voices apart under these settings."""
+    name = by_voice(settings) if settings.diarizer is DiarizerName.AUTO else settings.diarizer
+    return name in (DiarizerName.TITANET, DiarizerName.SORTFORMER)
+
+
 def versions(settings: Settings) -> list[str]:
     """Return what decides the results of the engines that these settings may use."""
     from callpipeline.speech.diarizers import channels, spectral

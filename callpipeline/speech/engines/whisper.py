@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -20,6 +21,7 @@ import numpy as np
 from callpipeline.cancellation import checkpoint, in_thread
 from callpipeline.failures import EngineFailed, NotConfigured, ResourceExhausted
 from callpipeline.model import Segment, Transcript, Word
+from callpipeline.speech.diarizers import uses_nemo
 from callpipeline.speech.engines import whisper_weights
 from callpipeline.speech.engines.base import CpuRunner, SpeechJob
 from callpipeline.speech.engines.whisper_weights import LoadedModel
@@ -55,6 +57,8 @@ class WhisperTranscriber:
         self._device = settings.whisper_device
         self._compute_type = settings.whisper_compute_type
         self._suppress_numerals = settings.suppress_numerals
+        # NeMo runs beside it: with all cores for both, their threads wait for each other and both take longer.
+        self._threads = max(1, (os.cpu_count() or 1) // 2) if uses_nemo(settings) else 0
         self._turnstile = asyncio.Semaphore(AT_ONCE)
         self._refusal: NotConfigured | None = None
 
@@ -88,7 +92,7 @@ class WhisperTranscriber:
             if loaded.device != "cuda" or self._device != "auto":
                 raise _broken(error) from error
             because = f"CUDA broke ({error})"
-            loaded = whisper_weights.fall_back_to_cpu(self._model, self._compute_type, because)
+            loaded = whisper_weights.fall_back_to_cpu(self._model, self._compute_type, because, self._threads)
             with whisper_weights.at_work(loaded):
                 segments = _transcribe_on(loaded, job, language, suppressed)
         return Transcript(
@@ -106,7 +110,7 @@ class WhisperTranscriber:
         if self._refusal is not None:
             raise self._refusal
         try:
-            return whisper_weights.load(self._model, self._device, self._compute_type)
+            return whisper_weights.load(self._model, self._device, self._compute_type, self._threads)
         except NotConfigured as error:
             self._refusal = error
             raise

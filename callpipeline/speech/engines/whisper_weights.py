@@ -109,21 +109,23 @@ def _cache_mentions_whisper(name: str) -> bool:
 
 
 _lock = threading.Lock()
-_loaded: dict[tuple[str, str, str], LoadedModel] = {}
+_loaded: dict[tuple[str, str, str, int], LoadedModel] = {}
 
 
-def load(name: str, device: str, compute_type: str) -> LoadedModel:
+def load(name: str, device: str, compute_type: str, threads: int = 0) -> LoadedModel:
     """Return the model, loaded once a process. ``device`` auto takes CUDA where it works, else the CPU.
+
+    ``threads`` of the CPU that it works with; 0: all cores.
 
     Raises:
         NotConfigured: no weights, or they or the asked-for device cannot be used.
         ResourceExhausted: memory does not suffice.
     """
-    key = (name, device, compute_type)
+    key = (name, device, compute_type, threads)
     with _lock:
         if key not in _loaded:
             _loaded.clear()
-            _loaded[key] = _load(name, device, compute_type)
+            _loaded[key] = _load(*key)
         _loaded[key].used = time.monotonic()
         return _loaded[key]
 
@@ -156,42 +158,42 @@ def unload(idle_seconds: float = 0.0) -> int:
 def in_memory() -> list[tuple[str, LoadedModel]]:
     """Return the loaded models, by name."""
     with _lock:
-        return [(name, it) for (name, _, _), it in _loaded.items()]
+        return [(name, it) for (name, *_), it in _loaded.items()]
 
 
-def fall_back_to_cpu(name: str, compute_type: str, because: str) -> LoadedModel:
+def fall_back_to_cpu(name: str, compute_type: str, because: str, threads: int = 0) -> LoadedModel:
     """Load the model on the CPU after CUDA broke, for the rest of this process."""
-    key = (name, "auto", compute_type)
+    key = (name, "auto", compute_type, threads)
     with _lock:
         if key not in _loaded or _loaded[key].device != "cpu":
             _loaded.clear()
-            _loaded[key] = _on_cpu(weights(name), compute_type, because)
+            _loaded[key] = _on_cpu(weights(name), compute_type, because, threads)
         return _loaded[key]
 
 
-def _load(name: str, device: str, compute_type: str) -> LoadedModel:
+def _load(name: str, device: str, compute_type: str, threads: int) -> LoadedModel:
     folder = weights(name)
     if device == "cpu" or (device == "auto" and not _cuda_devices()):
-        return _on_cpu(folder, compute_type, "")
+        return _on_cpu(folder, compute_type, "", threads)
     try:
         return LoadedModel(_open(folder, "cuda", compute_type), "cuda")
     except NotConfigured as error:
         if device != "auto":
             raise
-        return _on_cpu(folder, compute_type, str(error))
+        return _on_cpu(folder, compute_type, str(error), threads)
 
 
-def _on_cpu(folder: Path, compute_type: str, because: str) -> LoadedModel:
+def _on_cpu(folder: Path, compute_type: str, because: str, threads: int) -> LoadedModel:
     # The published weights are float16, which a CPU can only widen; int8 is several times as fast there.
-    model = _open(folder, "cpu", "int8" if compute_type == "default" else compute_type)
+    model = _open(folder, "cpu", "int8" if compute_type == "default" else compute_type, threads)
     return LoadedModel(model, "cpu", f"whisper ran on the CPU: {because}" if because else "")
 
 
-def _open(folder: Path, device: str, compute_type: str) -> Any:
+def _open(folder: Path, device: str, compute_type: str, threads: int = 0) -> Any:
     from faster_whisper import WhisperModel
 
     try:
-        return WhisperModel(str(folder), device=device, compute_type=compute_type)
+        return WhisperModel(str(folder), device=device, compute_type=compute_type, cpu_threads=threads)
     except MemoryError as error:
         raise ResourceExhausted(
             "memory does not suffice for the Whisper model.",
