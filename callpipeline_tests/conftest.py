@@ -72,22 +72,6 @@ def postgres_url() -> Iterator[str]:
 
 
 @pytest.fixture
-def dagster_postgres(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The session's Postgres server as the environment's storage; what Dagster wrote there is gone at the end."""
-    from callpipeline.defs.launch import open_instance
-
-    monkeypatch.setenv("CALLPIPELINE_POSTGRES_URL", postgres_url)
-    yield postgres_url
-    with open_instance(Settings()) as instance:
-        instance.wipe()
-        instance.wipe_all_schedules()
-        for pool in instance.event_log_storage.get_pool_limits():
-            instance.event_log_storage.delete_concurrency_limit(pool.name)
-        for key in instance.get_dynamic_partitions("recordings"):
-            instance.delete_dynamic_partition("recordings", key)
-
-
-@pytest.fixture
 def own_postgres(postgres_url: str) -> str:
     """The session's Postgres server with nothing of ours in it.
 
@@ -101,6 +85,25 @@ def own_postgres(postgres_url: str) -> str:
         cursor.execute("DROP SCHEMA IF EXISTS callpipeline CASCADE")
     connection.close()
     return postgres_url.replace("postgresql://", "postgresql+psycopg2://", 1)
+
+
+@pytest.fixture
+def dagster_postgres(own_postgres: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The session's Postgres server, with nothing of ours in it, as the environment's storage.
+
+    What Dagster wrote there is gone at the end.
+    """
+    from callpipeline.defs.launch import open_instance
+
+    monkeypatch.setenv("CALLPIPELINE_POSTGRES_URL", own_postgres)
+    yield own_postgres
+    with open_instance(Settings()) as instance:
+        instance.wipe()
+        instance.wipe_all_schedules()
+        for pool in instance.event_log_storage.get_pool_limits():
+            instance.event_log_storage.delete_concurrency_limit(pool.name)
+        for key in instance.get_dynamic_partitions("recordings"):
+            instance.delete_dynamic_partition("recordings", key)
 
 
 @pytest.fixture(params=["files", "postgres"])
