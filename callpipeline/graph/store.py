@@ -25,6 +25,7 @@ from pydantic import ValidationError
 
 from callpipeline.failures import Busy, UsageError
 from callpipeline.graph.ontology import STRUCTURAL_NODES
+from callpipeline.graph.parts import mention
 from callpipeline.knowledge import (
     Conflict,
     Entity,
@@ -327,24 +328,13 @@ def _records(kind: type[T], rows: Iterable[tuple[Any, ...]]) -> Iterator[T]:
 
 def _mentions(rows: Iterable[tuple[Any, ...]]) -> Iterator[Mention]:
     """Make mentions; those of one place share its span, of which there are three times fewer."""
-    told = set(Mention.model_fields)
     spans: dict[tuple[Any, ...], Span] = {}
     for row in rows:
         of, found, recording, chunk, name, kind, confidence, *place = map(_once, row)
         key = (chunk, *place)
         if (span := spans.get(key)) is None:
             span = spans[key] = _span(*place)
-        yield Mention.model_construct(
-            _fields_set=told,
-            of=of,
-            found=found,
-            recording=recording,
-            chunk=chunk,
-            name=name,
-            type=kind,
-            confidence=confidence,
-            span=span,
-        )
+        yield mention(of, found, recording, chunk, name, kind, confidence, span)
 
 
 def _span(

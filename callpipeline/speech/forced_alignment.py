@@ -8,11 +8,12 @@ edges of words were off by 0.17 s on average. A segment that cannot be aligned k
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from callpipeline.model import Region, Segment, Transcript, Word
 from callpipeline.speech.engines.base import CpuRunner, SpeechJob
@@ -36,6 +37,16 @@ _VARIANT = re.compile(r"\(\d+\)$")
 _KEPT = re.compile(r"[^a-z']+")
 
 Times = tuple[tuple[float, float] | None, ...]
+
+
+class _Text(NamedTuple):
+    """The words of a segment, and where they are said."""
+
+    number: int
+    channel: int | None
+    start: float
+    end: float
+    words: tuple[str, ...]
 
 
 async def aligned(transcript: Transcript, job: SpeechJob, cpu: CpuRunner) -> Transcript:
@@ -74,10 +85,9 @@ def _tracks(transcript: Transcript, job: SpeechJob) -> tuple[Track, ...]:
     return tuple(Track(rows.get(channel), channel, tuple(own)) for channel, own in regions.items() if own)
 
 
-def _texts(transcript: Transcript) -> tuple[tuple[int, int | None, float, float, tuple[str, ...]], ...]:
-    """Return number, channel, start, end and words of each segment."""
+def _texts(transcript: Transcript) -> tuple[_Text, ...]:
     return tuple(
-        (number, segment.channel, segment.start, segment.end, tuple(_words_of(segment)))
+        _Text(number, segment.channel, segment.start, segment.end, tuple(_words_of(segment)))
         for number, segment in enumerate(transcript.segments)
     )
 
@@ -89,21 +99,24 @@ def _words_of(segment: Segment) -> list[str]:
 def times_of(
     path: str,
     sources: tuple[Track, ...],
-    texts: tuple[tuple[int, int | None, float, float, tuple[str, ...]], ...],
+    texts: tuple[_Text, ...],
 ) -> dict[int, Times]:
     """Return start and end of each word of the segments that could be aligned. Runs in a worker process.
 
     ``None`` in place of a time: PocketSphinx does not know the word.
     """
+    by_channel: dict[int | None, list[_Text]] = {}
+    for text in sorted(texts, key=lambda text: text.start):
+        by_channel.setdefault(text.channel, []).append(text)
+    starts = {channel: [text.start for text in own] for channel, own in by_channel.items()}
     found: dict[int, Times] = {}
     for piece in utterances(Path(path), sources, longest=LONGEST):
         middle = (piece.start + piece.end) / 2
-        for number, channel, start, end, words in texts:
-            if channel == piece.channel and start <= middle <= end:
-                times = _times(piece, words)
-                if times is not None:
-                    found[number] = times
-                break
+        at = bisect_right(starts[piece.channel], middle) - 1
+        said = by_channel[piece.channel][at] if at >= 0 else None
+        times = _times(piece, said.words) if said is not None and middle <= said.end else None
+        if said is not None and times is not None:
+            found[said.number] = times
     return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,24 +22,8 @@ from callpipeline_tests.simulators.openai_api.responder import ChatRequest
 
 pytestmark = pytest.mark.anyio
 
+RESPONDER = answer
 Json = dict[str, Any]
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
-def running_sim() -> Iterator[OpenAISimulator]:
-    with OpenAISimulator(responder=answer) as running:
-        yield running
-
-
-@pytest.fixture
-def sim(running_sim: OpenAISimulator) -> OpenAISimulator:
-    running_sim.reset()
-    return running_sim
 
 
 @pytest.fixture

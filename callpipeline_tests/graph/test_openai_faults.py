@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,22 +29,7 @@ from callpipeline_tests.simulators.openai_api.responder import ChatAnswer, ChatR
 
 pytestmark = pytest.mark.anyio
 
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
-def running_sim() -> Iterator[OpenAISimulator]:
-    with OpenAISimulator(responder=spoilt) as running:
-        yield running
-
-
-@pytest.fixture
-def sim(running_sim: OpenAISimulator) -> OpenAISimulator:
-    running_sim.reset()
-    return running_sim
+RESPONDER = spoilt
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ class TitanetDiarizer:
         labels = np.zeros(len(places), np.int64)
         if expected != 1 and len(places) >= max(FEWEST_WINDOWS, 2 * (expected or 1)):
             labels = clustering.cluster(vectors, expected)
-        note = expected_note(expected, len(np.unique(labels)))
+        note = expected_note(expected, len(np.unique(labels))) if len(places) else ""
         spans = spans_of(speech_of(job), places, labels, WINDOW)
         return of_strangers(self, spans, (loaded.note, note))
 
