@@ -11,6 +11,7 @@ import asyncio
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 from bench.provider_runs import house
@@ -72,9 +73,10 @@ def _usual_way(count: int, latency: str) -> dict[str, Any]:
         settings, keys = _scanned(folder / "calls")
         sdk = aai.Settings(api_key=provider.api_key, base_url=provider.base_url)
         config = aai.TranscriptionConfig(multichannel=True, speech_models=["universal-2"])
+        client = aai.Client(settings=sdk)
         with (
             Workbench(settings, engine=InstantTranscriber()) as bench,
-            aai.Client(settings=sdk) as client,
+            closing(client.http_client),
             ThreadPoolExecutor(SLOTS) as pool,
         ):
             catalog: Catalog = bench.catalog
